@@ -8,7 +8,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wasi_sockets.component.types import FunctionType
 
-__all__ = ["Item"]
+__all__ = ["TRAPS", "Item"]
+
+TRAPS: tuple[str, ...] = (
+    "unknown reason",
+    "resource has children",
+    "empty poll list",
+    "unpermitted: argument exceeds permitted size",
+    "pointer out of range of the guest's memory",
+    "pointer not aligned",
+    "unknown handle",
+    "interposed function called while the guest's realloc was running",
+    "too many pollables",
+    "Buffer too large for blocking-write-and-flush (expected at most 4096)",
+    "Buffer too large for blocking-write-zeroes-and-flush (expected at most 4096)",
+    "splice between a stock stream and a virtual one is not supported",
+)
+"""What the shim's `trap` call means, by its first argument. The wordings of wasmtime_wasi where it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +41,8 @@ class Item:
         parameters: core types of the trampoline, out of "i32", "i64", "f32" and "f64".
         results: the same for what it returns: none or one.
         encoding: of strings, "utf8", "utf16" or "latin1+utf16".
-        memory: it may be answered with commands (REALLOC, READ, WRITE).
+        memory: which of the guest's memories it touches, a number unique within the guest, and so may be
+            answered with commands (REALLOC, READ, WRITE); None: it touches none.
         allocates: it may be answered with REALLOC.
         suspends: its function may be async; it comes through `waitN`.
     """
@@ -39,6 +56,6 @@ class Item:
     parameters: tuple[str, ...]
     results: tuple[str, ...]
     encoding: str
-    memory: bool
+    memory: int | None
     allocates: bool
     suspends: bool
