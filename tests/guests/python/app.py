@@ -1,0 +1,72 @@
+"""A CPython component with one sub-command per subject: `python.wasm COMMAND [ARGUMENT ...]`.
+
+One component for all of them, because compiling CPython takes seconds. What `run` answers:
+
+* the sub-command returned: ok;
+* it raised `Failure`: its text on stderr, and the error result of `wasi:cli/run`;
+* it raised anything else: the traceback on stderr and a trap, as componentize-py does;
+* `exit`: see `commands/exits.py`.
+"""
+
+import snapshot  # noqa: F401, I001 - has to come first, see there
+
+import sys
+
+from commands import (
+    asyncio_client,
+    asyncio_server,
+    blocking_client,
+    blocking_server,
+    clocks,
+    environment,
+    exits,
+    files,
+    http_client,
+    lookup,
+    poll_both,
+    randomness,
+    standard_streams,
+)
+from commands.failure import Failure
+from componentize_py_types import Err
+from wit_world import exports
+
+COMMANDS = {
+    "client": blocking_client.round_trips,
+    "half-close": blocking_client.half_close,
+    "connect-error": blocking_client.connect_error,
+    "http": http_client.requests,
+    "asyncio": asyncio_client.many_connections,
+    "bulk": asyncio_client.bulk,
+    "lookup": lookup.lookup,
+    "server": blocking_server.serve,
+    "aserver": asyncio_server.serve,
+    "files": files.exercise,
+    "env": environment.variables,
+    "args": environment.arguments,
+    "stdin": standard_streams.echo_stdin,
+    "stderr": standard_streams.both_outputs,
+    "flood": standard_streams.flood_stdout,
+    "tty": standard_streams.terminals,
+    "exit": exits.leave,
+    "clocks": clocks.exercise,
+    "sleep": clocks.sleep,
+    "random": randomness.exercise,
+    "poll-both": poll_both.watch,
+}
+
+
+class Run(exports.Run):
+    def run(self) -> None:
+        command, *arguments = sys.argv[1:] or ["help"]
+        if command not in COMMANDS:
+            print("commands:", *COMMANDS, file=sys.stderr, flush=True)
+            raise Err(None)
+        try:
+            COMMANDS[command](*arguments)
+        except Failure as failure:
+            print("failed:", failure, file=sys.stderr)
+            raise Err(None) from failure
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
