@@ -1,0 +1,43 @@
+"""A private IP network in memory: addresses, ports, names, and TCP with all the ways it can end.
+
+Useful with no WebAssembly at all::
+
+    network = Network()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, handler, [network.listen_tcp(8080)])
+        stream = await network.connect_tcp("localhost", 8080)
+
+`Network` and the streams are for trio programs. Under them is a synchronous core, which never waits: it
+tries, and calls back when another try may succeed (`Pipe`, `TcpConnection`, `TcpBacklog`, `ConnectAttempt`).
+"""
+
+from __future__ import annotations
+
+from wasi_sockets.network._address import IpAddress, SocketAddress
+from wasi_sockets.network._network import Network
+from wasi_sockets.network._pipe import DEFAULT_CAPACITY, Pipe
+from wasi_sockets.network._ports import EPHEMERAL_PORTS, PortReservation
+from wasi_sockets.network._registry import NetworkStatistics, SocketRecord
+from wasi_sockets.network._streams import SocketView, TcpListener, TcpStream
+from wasi_sockets.network._tcp import DEFAULT_BACKLOG, ConnectAttempt, TcpBacklog, TcpConnection
+from wasi_sockets.network._waiters import Waiters
+
+__all__ = [
+    "DEFAULT_BACKLOG",
+    "DEFAULT_CAPACITY",
+    "EPHEMERAL_PORTS",
+    "ConnectAttempt",
+    "IpAddress",
+    "Network",
+    "NetworkStatistics",
+    "Pipe",
+    "PortReservation",
+    "SocketAddress",
+    "SocketRecord",
+    "SocketView",
+    "TcpBacklog",
+    "TcpConnection",
+    "TcpListener",
+    "TcpStream",
+    "Waiters",
+]

@@ -1,0 +1,304 @@
+"""A private IP network: what exists in it, and how to get more."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from wasi_sockets.network._address import (
+    LOOPBACK,
+    IpAddress,
+    SocketAddress,
+    is_loopback,
+    parse_ip,
+)
+from wasi_sockets.network._names import NameTable
+from wasi_sockets.network._pipe import DEFAULT_CAPACITY
+from wasi_sockets.network._ports import PortReservation, PortTable
+from wasi_sockets.network._registry import NetworkStatistics, Protocol, Registry, SocketRecord, SocketState
+from wasi_sockets.network._streams import TcpListener, TcpStream
+from wasi_sockets.network._tcp import DEFAULT_BACKLOG, ConnectAttempt, TcpBacklog, TcpConnection
+
+__all__ = ["Network"]
+
+
+def _os_error(number: int, about: object) -> OSError:
+    return OSError(number, f"{os.strerror(number)}: {about}")
+
+
+class Network:
+    """A private IP network in memory, apart from every other and from the machine's.
+
+    All of 127.0.0.0/8 and ::1 are its own addresses, and it has no others. `reserve`, `start_listen` and
+    `start_connect` never wait; `listen_tcp` and `connect_tcp` stand on them for trio programs. Not for use by
+    several threads at once.
+
+    Args:
+        name: for people, in listings and messages.
+        buffer_size: bytes that each direction of a connection holds.
+        clock: gives seconds, for the age of sockets; `trio.current_time` follows a `MockClock`.
+
+    Attributes:
+        name: as given.
+        closed: after `close`.
+    """
+
+    __slots__ = ("_buffer_size", "_names", "_ports", "_registry", "closed", "name")
+
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        buffer_size: int = DEFAULT_CAPACITY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if buffer_size < 1:
+            raise ValueError(f"buffer_size must be at least 1, not {buffer_size}")
+        self.name: Final = name
+        self.closed = False
+        self._buffer_size: Final = buffer_size
+        self._registry: Final = Registry(clock)
+        self._names: Final = NameTable()
+        self._ports: Final[dict[tuple[Protocol, int], PortTable]] = {
+            ("tcp", 4): PortTable(self._registry),
+            ("tcp", 6): PortTable(self._registry),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Network {self.name!r}{', closed' if self.closed else ''}>"
+
+    # The synchronous core
+
+    def reserve(self, protocol: Protocol, address: SocketAddress, *, owner: object = None) -> PortReservation:
+        """Take a port at an address of this network or at the wildcard address; port 0 takes a free one.
+
+        Raises:
+            OSError: EADDRNOTAVAIL if the address is not one of this network, EADDRINUSE if the port is taken
+                or no port is free, ENETDOWN after `close`.
+            ValueError: on an unknown protocol, or a port outside 0..65535.
+        """
+        ip, port = address
+        ports = self._ports.get((protocol, ip.version))
+        if ports is None:
+            raise ValueError(f"unknown protocol: {protocol!r}")
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port must be in 0..65535, not {port}")
+        if self.closed:
+            raise _os_error(errno.ENETDOWN, self)
+        if int(ip) and not is_loopback(ip):
+            raise _os_error(errno.EADDRNOTAVAIL, ip)
+        reservation = ports.reserve(ip, port, owner)
+        self._registry.add(reservation)
+        return reservation
+
+    def start_listen(self, reservation: PortReservation, backlog: int = DEFAULT_BACKLOG) -> TcpBacklog:
+        """Listen at a reserved port. The listener takes over the reservation, and its owner.
+
+        Raises:
+            OSError: EINVAL if the reservation was released, or is in use by a listener or a connection.
+        """
+        if not self._registry.holds(reservation):
+            raise _os_error(errno.EINVAL, reservation)
+        return TcpBacklog(self._registry, reservation, backlog, self._buffer_size)
+
+    def start_connect(
+        self,
+        remote: SocketAddress,
+        *,
+        reservation: PortReservation | None = None,
+        owner: object = None,
+    ) -> ConnectAttempt:
+        """Connect to a listener, from a reserved port or an ephemeral one.
+
+        The result may be decided already. The attempt takes over the reservation and its owner: the port is
+        free again as soon as the attempt fails or its connection is closed.
+
+        Raises:
+            OSError: ENETUNREACH if `remote` is no address of this network, EADDRNOTAVAIL if no ephemeral
+                port is free, EINVAL if the reservation was released or is in use, EAFNOSUPPORT if it is of
+                the other IP version, ENETDOWN after `close`. The reservation is then as it was.
+        """
+        if self.closed:
+            raise _os_error(errno.ENETDOWN, self)
+        ip, port = remote
+        if not int(ip):
+            # As on Linux, where connecting to the wildcard address is connecting to this host.
+            ip = LOOPBACK[ip.version]
+            remote = SocketAddress(ip, port)
+        elif not is_loopback(ip):
+            raise _os_error(errno.ENETUNREACH, ip)
+        ports = self._ports["tcp", ip.version]
+        if reservation is None:
+            try:
+                # 127.0.0.1 also towards 127.0.0.2, as Linux chooses the source address.
+                reservation = ports.reserve(LOOPBACK[ip.version], 0, owner)
+            except OSError as error:
+                raise _os_error(errno.EADDRNOTAVAIL, "no ephemeral port is free") from error
+        else:
+            if not self._registry.holds(reservation):
+                raise _os_error(errno.EINVAL, reservation)
+            if reservation.address.ip.version != ip.version:
+                raise _os_error(errno.EAFNOSUPPORT, remote)
+            owner = reservation.owner if owner is None else owner
+        target = ports.find(ip, port)
+        return ConnectAttempt(
+            self._registry, owner, reservation, remote, None if target is None else target.listener
+        )
+
+    # Names
+
+    def add_name(self, name: str, *addresses: str | IpAddress) -> None:
+        """Let a name mean these addresses, in this order, instead of what it meant before.
+
+        Raises:
+            ValueError: without an address, if an address is none, or if `name` is no host name.
+        """
+        parsed: list[IpAddress] = []
+        for address in addresses:
+            ip = parse_ip(address) if isinstance(address, str) else address
+            if ip is None:
+                raise ValueError(f"not an IP address: {address!r}")
+            parsed.append(ip)
+        self._names.add(name, tuple(parsed))
+
+    def remove_name(self, name: str) -> None:
+        """Forget a name.
+
+        Raises:
+            KeyError: if it is not known.
+        """
+        self._names.remove(name)
+
+    @property
+    def names(self) -> dict[str, tuple[IpAddress, ...]]:
+        """A copy of all names and their addresses."""
+        return self._names.names()
+
+    def resolve(self, name: str) -> list[IpAddress]:
+        """The addresses of a name or of an IP literal, at least one, best first.
+
+        Raises:
+            socket.gaierror: EAI_NONAME if the name is not known here.
+        """
+        return self._names.resolve(name)
+
+    # For trio programs
+
+    def listen_tcp(
+        self,
+        port: int = 0,
+        host: str | IpAddress = "127.0.0.1",
+        backlog: int = DEFAULT_BACKLOG,
+        *,
+        owner: object = None,
+    ) -> TcpListener:
+        """Listen, as in ``trio.serve_listeners(handler, [network.listen_tcp(8080)])``.
+
+        Args:
+            port: 0 for a free one; see `TcpListener.local_address`.
+            host: an address or a name, of which the first address counts; ``"0.0.0.0"`` or ``"::"`` for all
+                addresses of that IP version.
+            backlog: connections that wait for accept before further connects have to wait.
+            owner: see `release`.
+
+        Raises:
+            OSError: as from `reserve`.
+            socket.gaierror: if the name is not known.
+        """
+        ip = self.resolve(host)[0] if isinstance(host, str) else host
+        reservation = self.reserve("tcp", SocketAddress(ip, port), owner=owner)
+        return TcpListener(self.start_listen(reservation, backlog))
+
+    async def connect_tcp(self, host: str | IpAddress, port: int, *, owner: object = None) -> TcpStream:
+        """Connect, waiting while the listener's backlog is full. The addresses of a name are tried in order.
+
+        Args:
+            host: an address or a name.
+            port: in 1..65535.
+            owner: see `release`.
+
+        Raises:
+            ConnectionRefusedError: if nobody listens there, or the listener closed meanwhile.
+            ConnectionResetError: if the network closed, or released the owner, meanwhile.
+            OSError: as from `start_connect`.
+            socket.gaierror: if the name is not known.
+        """
+        await trio.lowlevel.checkpoint()
+        addresses = self.resolve(host) if isinstance(host, str) else [host]
+        for ip in addresses[:-1]:
+            try:
+                return TcpStream(await self._connect(SocketAddress(ip, port), owner))
+            except OSError:
+                continue  # the error of the last address is the one raised
+        return TcpStream(await self._connect(SocketAddress(addresses[-1], port), owner))
+
+    async def _connect(self, remote: SocketAddress, owner: object) -> TcpConnection:
+        attempt = self.start_connect(remote, owner=owner)
+        if attempt.state == "pending":
+            changed = trio.Event()
+            attempt.done.add(changed.set)
+            try:
+                await changed.wait()
+            except trio.Cancelled:
+                attempt.cancel()
+                raise
+        attempt.raise_for_state()
+        connection = attempt.connection
+        if connection is None:
+            raise RuntimeError(f"{attempt} has no connection")
+        return connection
+
+    # What exists
+
+    def sockets(self) -> list[SocketRecord]:
+        """Every socket as it is: bound ports, listeners, connects in progress, both ends of connections."""
+        now = self._registry.clock()
+        return [endpoint.describe(now) for endpoint in self._registry]
+
+    def statistics(self) -> NetworkStatistics:
+        """Counts of what exists and of what happened. Takes time in proportion to the number of sockets."""
+        registry = self._registry
+        states: Counter[SocketState] = Counter()
+        buffered = 0
+        delivered = registry.bytes_delivered
+        now = registry.clock()
+        for endpoint in registry:
+            states[endpoint.describe(now).state] += 1
+            if isinstance(endpoint, TcpConnection):
+                buffered += endpoint.receive_pipe.buffered
+                delivered += endpoint.receive_pipe.delivered
+        return NetworkStatistics(
+            sockets=dict(states),
+            buffered_bytes=buffered,
+            connections_opened=registry.connections_opened,
+            connections_refused=registry.connections_refused,
+            connections_reset=registry.connections_reset,
+            bytes_delivered=delivered,
+        )
+
+    # The end
+
+    def release(self, owner: object) -> None:
+        """End everything of `owner` (by identity): connections are reset, ports freed. For a guest that died.
+
+        What wakes up meanwhile may not create new sockets for the same owner.
+
+        Raises:
+            ValueError: for None, which is everything that has no owner.
+        """
+        if owner is None:
+            raise ValueError("None is no owner")
+        for endpoint in self._registry.owned_by(owner):
+            endpoint.abort()
+
+    def close(self) -> None:
+        """End everything: connections are reset, ports freed, and nothing new can be made. Idempotent."""
+        self.closed = True
+        for endpoint in self._registry:
+            endpoint.abort()

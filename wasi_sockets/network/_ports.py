@@ -1,0 +1,166 @@
+"""Ports: who has which, and which are free."""
+
+from __future__ import annotations
+
+import errno
+import os
+from array import array
+from typing import TYPE_CHECKING, Final
+
+from wasi_sockets.network._address import IpAddress, SocketAddress
+from wasi_sockets.network._registry import Endpoint, Registry, SocketRecord
+
+if TYPE_CHECKING:
+    from wasi_sockets.network._tcp import TcpBacklog
+
+__all__ = ["EPHEMERAL_PORTS", "PortReservation", "PortTable"]
+
+#: The ports given out for port 0: those of Linux (`net.ipv4.ip_local_port_range`).
+EPHEMERAL_PORTS: Final = range(32768, 61000)
+
+_FIRST: Final = EPHEMERAL_PORTS.start
+_COUNT: Final = len(EPHEMERAL_PORTS)
+
+# A ring of all ephemeral ports; the extra place _COUNT is its beginning and end.
+_FULL_NEXT: Final = array("H", [*range(1, _COUNT + 1), 0])
+_FULL_PREVIOUS: Final = array("H", [_COUNT, *range(_COUNT)])
+
+
+class _FreePorts:
+    """The free ephemeral ports, the longest-free first. Every operation takes constant time.
+
+    A doubly linked list in two arrays of 56 KB, whatever has happened: the size must not grow with the number
+    of connections ever made. Oldest first, because a port that was just given back may still be
+    known to a peer.
+    """
+
+    __slots__ = ("_next", "_previous")
+
+    def __init__(self) -> None:
+        self._next = _FULL_NEXT[:]
+        self._previous = _FULL_PREVIOUS[:]
+
+    def first(self) -> int | None:
+        """The port to take next, None if there is none."""
+        place = self._next[_COUNT]
+        return None if place == _COUNT else place + _FIRST
+
+    def remove(self, port: int) -> None:
+        """`port` is taken; it must be in the list."""
+        place = port - _FIRST
+        before = self._previous[place]
+        after = self._next[place]
+        self._next[before] = after
+        self._previous[after] = before
+
+    def append(self, port: int) -> None:
+        """`port` is free again; it must not be in the list."""
+        place = port - _FIRST
+        last = self._previous[_COUNT]
+        self._next[last] = place
+        self._previous[place] = last
+        self._next[place] = _COUNT
+        self._previous[_COUNT] = place
+
+
+class PortReservation(Endpoint):
+    """A port at an address, held until `release`.
+
+    Attributes:
+        address: with the actual port, also where port 0 was asked for.
+        released: nothing is held any more.
+        listener: who accepts connections here, if anybody.
+    """
+
+    __slots__ = ("_table", "address", "listener", "released")
+
+    def __init__(self, table: PortTable, registry: Registry, address: SocketAddress, owner: object) -> None:
+        super().__init__(registry, owner)
+        self._table: Final = table
+        self.address: Final = address
+        self.released = False
+        self.listener: TcpBacklog | None = None
+
+    def __repr__(self) -> str:
+        return f"<PortReservation {self.address}{' released' if self.released else ''}>"
+
+    def release(self) -> None:
+        """Give the port back. Idempotent. A listener here must be closed instead."""
+        if not self.released:
+            self.released = True
+            self._registry.remove(self)
+            self._table.give_back(self)
+
+    abort = release
+
+    def describe(self, now: float) -> SocketRecord:
+        return SocketRecord("tcp", self.address, None, "bound", 0, 0, self.owner, now - self.created)
+
+
+class PortTable:
+    """The ports of one protocol and one IP version.
+
+    A port may be reserved once at each address; the wildcard address conflicts with all of them, as on Linux.
+    (Linux lets two sockets that do not listen share an address under SO_REUSEADDR; nobody wants to.)
+    """
+
+    __slots__ = ("_by_address", "_free", "_registry", "_uses")
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry: Final = registry
+        # Keys are ip << 16 | port, the wildcard's ip being 0: hashing an IPv4Address is ten times slower.
+        self._by_address: Final[dict[int, PortReservation]] = {}
+        # How many addresses have a port reserved: answers for the wildcard, and for ephemeral ports, at once.
+        self._uses: Final[dict[int, int]] = {}
+        self._free: _FreePorts | None = None
+
+    def reserve(self, ip: IpAddress, port: int, owner: object) -> PortReservation:
+        """Reserve `port`, or for port 0 an ephemeral port that no address uses.
+
+        Raises:
+            OSError: EADDRINUSE if the port is taken, or every ephemeral port is.
+        """
+        number = int(ip)
+        if port == 0:
+            free = self._free_ports()
+            found = free.first()
+            if found is None:
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            port = found
+            free.remove(port)
+            self._uses[port] = 1
+        else:
+            uses = self._uses.get(port, 0)
+            if uses:
+                by_address = self._by_address
+                if not number or port in by_address or (number << 16 | port) in by_address:
+                    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            elif port in EPHEMERAL_PORTS:
+                self._free_ports().remove(port)
+            self._uses[port] = uses + 1
+        reservation = PortReservation(self, self._registry, SocketAddress(ip, port), owner)
+        self._by_address[number << 16 | port] = reservation
+        return reservation
+
+    def give_back(self, reservation: PortReservation) -> None:
+        """Free what `reserve` gave; for `PortReservation.release` only, which calls it once."""
+        ip, port = reservation.address
+        del self._by_address[int(ip) << 16 | port]
+        uses = self._uses[port]
+        if uses > 1:
+            self._uses[port] = uses - 1
+            return
+        del self._uses[port]
+        if port in EPHEMERAL_PORTS:
+            self._free_ports().append(port)
+
+    def find(self, ip: IpAddress, port: int) -> PortReservation | None:
+        """Who is reached at `ip` and `port`: a reservation of that address, or of the wildcard."""
+        by_address = self._by_address
+        return by_address.get(int(ip) << 16 | port) or by_address.get(port)
+
+    def _free_ports(self) -> _FreePorts:
+        # Made late: most networks never see IPv6, and those with few sockets should stay small.
+        if self._free is None:
+            self._free = _FreePorts()
+        return self._free

@@ -1,0 +1,146 @@
+"""What exists in a network: every socket, by owner, so that it can be listed and released."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from wasi_sockets.network._address import SocketAddress
+
+__all__ = ["Endpoint", "NetworkStatistics", "Protocol", "Registry", "SocketRecord", "SocketState"]
+
+Protocol: TypeAlias = Literal["tcp"]
+
+SocketState: TypeAlias = Literal[
+    "bound", "listening", "connecting", "established", "fin-wait", "close-wait", "closing", "reset"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRecord:
+    """One line of `Network.sockets()`: a socket as it was at that moment.
+
+    Attributes:
+        protocol: always ``"tcp"`` for now.
+        local: its own address; a wildcard address is reported as such.
+        remote: the peer's address, None where there is none.
+        state: ``"fin-wait"`` after shutting the sending half, ``"close-wait"`` after the peer did,
+            ``"closing"`` after both; ``"connecting"`` waits for room in a full backlog.
+        receive_queue: bytes not yet read here; for a listener, connections not yet accepted.
+        send_queue: bytes not yet read by the peer; for a listener, its backlog.
+        owner: what was given as `owner`.
+        age: seconds since it came to be, by the network's clock.
+    """
+
+    protocol: Protocol
+    local: SocketAddress
+    remote: SocketAddress | None
+    state: SocketState
+    receive_queue: int
+    send_queue: int
+    owner: object
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkStatistics:
+    """Counts of one network: what exists now, and what happened since it was made.
+
+    Attributes:
+        sockets: how many sockets exist now, by state.
+        buffered_bytes: bytes now in flight, over all connections.
+        connections_opened: connections ever established.
+        connections_refused: connects that found no listener, or whose listener closed while they waited.
+        connections_reset: connections that were aborted, or closed with unread data.
+        bytes_delivered: bytes ever read, over all connections.
+    """
+
+    sockets: dict[SocketState, int]
+    buffered_bytes: int
+    connections_opened: int
+    connections_refused: int
+    connections_reset: int
+    bytes_delivered: int
+
+
+class Endpoint:
+    """Something that exists in a network and belongs to somebody: a port, a listener, a connection...
+
+    Attributes:
+        owner: whoever it is released with; None for nobody.
+        created: when, in seconds of the network's clock.
+    """
+
+    __slots__ = ("_registry", "created", "owner")
+
+    def __init__(self, registry: Registry, owner: object) -> None:
+        self._registry: Final = registry
+        self.owner: Final = owner
+        self.created: Final = registry.clock()
+
+    def abort(self) -> None:
+        """End it at once, and release all that it holds. Idempotent."""
+        raise NotImplementedError
+
+    def describe(self, now: float) -> SocketRecord:
+        """Its line in the list of sockets. `now` in seconds of the network's clock."""
+        raise NotImplementedError
+
+
+class Registry:
+    """The endpoints of one network, in the order of their creation within each owner.
+
+    Attributes:
+        clock: gives seconds; only differences count.
+        connections_opened, connections_refused, connections_reset, bytes_delivered: see `NetworkStatistics`;
+            `bytes_delivered` without the connections that still exist.
+    """
+
+    __slots__ = (
+        "_by_owner",
+        "bytes_delivered",
+        "clock",
+        "connections_opened",
+        "connections_refused",
+        "connections_reset",
+    )
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock: Final = clock
+        self.connections_opened = 0
+        self.connections_refused = 0
+        self.connections_reset = 0
+        self.bytes_delivered = 0
+        # By identity, so that an owner need not be hashable. The endpoints keep their owner alive.
+        self._by_owner: Final[dict[int, dict[Endpoint, None]]] = {}
+
+    def add(self, endpoint: Endpoint) -> None:
+        """List `endpoint` until it is removed. Adding one twice is adding it once."""
+        key = id(endpoint.owner)
+        group = self._by_owner.get(key)
+        if group is None:
+            self._by_owner[key] = {endpoint: None}
+        else:
+            group[endpoint] = None
+
+    def remove(self, endpoint: Endpoint) -> None:
+        """Unlist `endpoint`; an unknown one is ignored."""
+        key = id(endpoint.owner)
+        group = self._by_owner.get(key)
+        if group is not None:
+            group.pop(endpoint, None)
+            if not group:
+                del self._by_owner[key]
+
+    def holds(self, endpoint: Endpoint) -> bool:
+        """Whether `endpoint` is listed."""
+        return endpoint in self._by_owner.get(id(endpoint.owner), ())
+
+    def owned_by(self, owner: object) -> list[Endpoint]:
+        """The endpoints of `owner`, by identity."""
+        return list(self._by_owner.get(id(owner), ()))
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        """Every endpoint, from a copy, so that they may come and go meanwhile."""
+        return iter([endpoint for group in self._by_owner.values() for endpoint in group])

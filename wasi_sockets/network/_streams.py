@@ -1,0 +1,315 @@
+"""Streams and listeners for trio programs: a thin layer that adds waiting to the synchronous core."""
+
+from __future__ import annotations
+
+import errno
+import operator
+import os
+import socket
+from functools import partial
+from typing import Final, NoReturn
+
+import trio
+from trio.lowlevel import (
+    Abort,
+    cancel_shielded_checkpoint,
+    checkpoint,
+    checkpoint_if_cancelled,
+    current_task,
+    reschedule,
+    wait_task_rescheduled,
+)
+
+from wasi_sockets.network._address import SocketAddress, address_family
+from wasi_sockets.network._pipe import Pipe
+from wasi_sockets.network._tcp import TcpBacklog, TcpConnection
+from wasi_sockets.network._waiters import Waiters
+
+__all__ = ["SocketView", "TcpListener", "TcpStream"]
+
+# What receive_some takes at most when it is not told.
+_DEFAULT_RECEIVE: Final = 64 * 1024
+
+
+async def _wait(waiters: Waiters) -> None:
+    """Park the calling task until `waiters` are woken. A checkpoint."""
+    wake = partial(reschedule, current_task())
+    waiters.add(wake)
+
+    def abort(_: object) -> Abort:
+        waiters.discard(wake)
+        return Abort.SUCCEEDED
+
+    await wait_task_rescheduled(abort)
+
+
+def _raise_broken(pipe: Pipe) -> NoReturn:
+    """Raise trio's error for a connection that can no longer be used, chained from the socket error."""
+    if pipe.reset:
+        number = errno.ECONNRESET
+        raise trio.BrokenResourceError("connection reset") from ConnectionResetError(
+            number, os.strerror(number)
+        )
+    number = errno.EPIPE
+    raise trio.BrokenResourceError("the peer closed the connection") from BrokenPipeError(
+        number, os.strerror(number)
+    )
+
+
+class SocketView:
+    """What programs ask of ``stream.socket``: the addresses. There is no socket behind it, and no descriptor.
+
+    Attributes:
+        family: `AF_INET` or `AF_INET6`.
+        type: `SOCK_STREAM`.
+        proto: `IPPROTO_TCP`.
+    """
+
+    __slots__ = ("_local", "_remote", "family")
+
+    type: Final = socket.SOCK_STREAM
+    proto: Final = socket.IPPROTO_TCP
+
+    def __init__(self, local: SocketAddress, remote: SocketAddress | None) -> None:
+        self.family: Final = address_family(local.ip)
+        self._local: Final = local
+        self._remote: Final = remote
+
+    def getsockname(self) -> tuple[str, int] | tuple[str, int, int, int]:
+        """The own address, as `socket.socket.getsockname` gives it."""
+        return self._local.sockaddr()
+
+    def getpeername(self) -> tuple[str, int] | tuple[str, int, int, int]:
+        """The peer's address, as `socket.socket.getpeername` gives it.
+
+        Raises:
+            OSError: ENOTCONN for a listener.
+        """
+        if self._remote is None:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        return self._remote.sockaddr()
+
+
+class TcpStream(trio.abc.HalfCloseableStream):
+    """A connection as a trio stream. Close it: an open one holds its port, as nothing here relies on the GC.
+
+    Attributes:
+        connection: the synchronous core, for those who need more than a stream.
+    """
+
+    __slots__ = ("_closed", "_receive_pipe", "_receiving", "_send_pipe", "_sending", "connection")
+
+    def __init__(self, connection: TcpConnection) -> None:
+        self.connection: Final = connection
+        self._receive_pipe: Final = connection.receive_pipe
+        self._send_pipe: Final = connection.send_pipe
+        self._receiving = False
+        self._sending = False
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<TcpStream {self.local_address} -> {self.remote_address}{', closed' if self._closed else ''}>"
+        )
+
+    @property
+    def local_address(self) -> SocketAddress:
+        """The own address, always concrete."""
+        return self.connection.local_address
+
+    @property
+    def remote_address(self) -> SocketAddress:
+        """The peer's address."""
+        return self.connection.remote_address
+
+    @property
+    def socket(self) -> SocketView:
+        """The addresses in the shape of a socket, as `trio.SocketStream.socket` has them."""
+        return SocketView(self.local_address, self.remote_address)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Wait for data and take some; ``b""`` at the end. When cancelled, nothing was taken.
+
+        Raises:
+            trio.BusyResourceError: if another task is receiving.
+            trio.ClosedResourceError: if this end was closed.
+            trio.BrokenResourceError: after a reset, from `ConnectionResetError`.
+            ValueError, TypeError: if `max_bytes` is no positive integer.
+        """
+        if max_bytes is None:
+            max_bytes = _DEFAULT_RECEIVE
+        else:
+            max_bytes = operator.index(max_bytes)
+            if max_bytes < 1:
+                raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving on this stream")
+        pipe = self._receive_pipe
+        self._receiving = True
+        try:
+            if pipe.available():
+                await checkpoint()
+            while True:
+                # From here on nothing is awaited once data was taken, so that no cancellation can lose it.
+                if pipe.buffered:
+                    return pipe.read_some(max_bytes)
+                if pipe.available():
+                    break
+                await _wait(pipe.readable)
+        finally:
+            self._receiving = False
+        if self._closed or pipe.broken:
+            raise trio.ClosedResourceError("this stream was closed")
+        if pipe.reset:
+            _raise_broken(pipe)
+        return b""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of `data`, waiting while the peer's buffer is full.
+
+        When cancelled, a beginning of `data` of unknown length was sent; none of it if it fits at once.
+
+        Raises:
+            trio.BusyResourceError: if another task is sending.
+            trio.ClosedResourceError: if this end was closed, or its sending half was by `send_eof`.
+            trio.BrokenResourceError: if the peer closed or reset the connection, from the socket error.
+        """
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        pipe = self._send_pipe
+        self._sending = True
+        try:
+            await checkpoint_if_cancelled()
+            if data.__class__ is bytes and len(data) <= pipe.permit():
+                # Write, then yield: the reader, woken here, runs in the same turn of the loop as this task.
+                pipe.write(data)
+                await cancel_shielded_checkpoint()
+            else:
+                with memoryview(data) as view, view.cast("B") as octets:
+                    await self._send_pieces(octets)
+        finally:
+            self._sending = False
+
+    async def _send_pieces(self, octets: memoryview) -> None:
+        pipe = self._send_pipe
+        sent = 0
+        waited = False
+        while True:
+            room = pipe.permit()
+            if room < 0:
+                break
+            if room or not octets:
+                with octets[sent : sent + room] as piece:
+                    pipe.write(piece)
+                sent += room
+                if sent >= len(octets):
+                    break
+            else:
+                await _wait(pipe.writable)
+                waited = True
+        if not waited:
+            await cancel_shielded_checkpoint()
+        if room < 0:
+            self._raise_unwritable()
+
+    def _raise_unwritable(self) -> NoReturn:
+        pipe = self._send_pipe
+        if self._closed or (pipe.ended and not pipe.reset):
+            raise trio.ClosedResourceError("this stream was closed for sending")
+        _raise_broken(pipe)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until some bytes fit, or the connection is broken, which `send_all` will then say.
+
+        Raises:
+            trio.BusyResourceError: if another task is sending.
+            trio.ClosedResourceError: if this end was closed, or its sending half was by `send_eof`.
+        """
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        pipe = self._send_pipe
+        self._sending = True
+        try:
+            if pipe.permit():
+                await checkpoint()
+            while not pipe.permit():
+                await _wait(pipe.writable)
+        finally:
+            self._sending = False
+        if self._closed or pipe.ended:
+            raise trio.ClosedResourceError("this stream was closed for sending")
+
+    async def send_eof(self) -> None:
+        """Send no more; the peer reads what is queued, then the end. Receiving goes on. Idempotent.
+
+        Raises:
+            trio.BusyResourceError: if another task is sending.
+            trio.ClosedResourceError: if this end was closed.
+        """
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            await checkpoint()
+        finally:
+            self._sending = False
+        if self._closed:
+            raise trio.ClosedResourceError("this stream was closed")
+        self.connection.shutdown_send()
+
+    async def aclose(self) -> None:
+        """Close both directions and free the port; closes also when cancelled. Idempotent.
+
+        What was sent still reaches the peer. With unread data the peer then sees a reset, as on Linux.
+        """
+        self._closed = True
+        self.connection.close()
+        await checkpoint()
+
+
+class TcpListener(trio.abc.Listener[TcpStream]):
+    """A listener for trio programs. Several tasks may accept.
+
+    Attributes:
+        backlog: the synchronous core, for those who need more than a listener.
+    """
+
+    __slots__ = ("backlog",)
+
+    def __init__(self, backlog: TcpBacklog) -> None:
+        self.backlog: Final = backlog
+
+    def __repr__(self) -> str:
+        return f"<TcpListener {self.local_address}{', closed' if self.backlog.closed else ''}>"
+
+    @property
+    def local_address(self) -> SocketAddress:
+        """Where it listens, with the actual port; a wildcard address is reported as such."""
+        return self.backlog.address
+
+    @property
+    def socket(self) -> SocketView:
+        """The address in the shape of a socket, as `trio.SocketListener.socket` has it."""
+        return SocketView(self.local_address, None)
+
+    async def accept(self) -> TcpStream:
+        """Wait for a connection. When cancelled, none is lost. It may have ended or been reset meanwhile.
+
+        Raises:
+            trio.ClosedResourceError: if the listener was closed.
+        """
+        backlog = self.backlog
+        if backlog.queued or backlog.closed:
+            await checkpoint()
+        while True:
+            connection = backlog.try_accept()
+            if connection is not None:
+                return TcpStream(connection)
+            if backlog.closed:
+                raise trio.ClosedResourceError("this listener was closed")
+            await _wait(backlog.acceptable)
+
+    async def aclose(self) -> None:
+        """Stop listening and free the port; connections not yet accepted are reset. Idempotent."""
+        self.backlog.close()
+        await checkpoint()

@@ -1,0 +1,388 @@
+"""TCP without waiting: connections, listeners, and attempts to connect."""
+
+from __future__ import annotations
+
+import contextvars
+import errno
+import os
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from wasi_sockets.network._address import LOOPBACK, SocketAddress
+from wasi_sockets.network._pipe import Pipe
+from wasi_sockets.network._registry import Endpoint, Registry, SocketRecord, SocketState
+from wasi_sockets.network._waiters import Waiters
+
+if TYPE_CHECKING:
+    from wasi_sockets.network._ports import PortReservation
+
+__all__ = ["DEFAULT_BACKLOG", "ConnectAttempt", "ConnectState", "TcpBacklog", "TcpConnection"]
+
+#: Connections that wait for accept before further connects have to wait.
+DEFAULT_BACKLOG: Final = 128
+
+ConnectState: TypeAlias = Literal["pending", "connected", "refused", "reset"]
+
+
+class TcpConnection(Endpoint):
+    """One end of a connection. Its port is free again when this end is closed, whatever the other end does.
+
+    Attributes:
+        receive_pipe: what the peer sends.
+        send_pipe: what goes to the peer.
+        local_address: always concrete, also when the listener has a wildcard address.
+        remote_address: the peer's.
+        closed: this end has been closed or aborted by its own side.
+        opener_context: the `contextvars` of whoever connected, the same at both ends.
+    """
+
+    __slots__ = (
+        "_reservation",
+        "closed",
+        "local_address",
+        "opener_context",
+        "receive_pipe",
+        "remote_address",
+        "send_pipe",
+    )
+
+    def __init__(
+        self,
+        registry: Registry,
+        owner: object,
+        *,
+        receive_pipe: Pipe,
+        send_pipe: Pipe,
+        local_address: SocketAddress,
+        remote_address: SocketAddress,
+        opener_context: contextvars.Context,
+        reservation: PortReservation | None,
+    ) -> None:
+        super().__init__(registry, owner)
+        self.receive_pipe: Final = receive_pipe
+        self.send_pipe: Final = send_pipe
+        self.local_address: Final = local_address
+        self.remote_address: Final = remote_address
+        self.opener_context: Final = opener_context
+        self.closed = False
+        self._reservation: Final = reservation
+        registry.add(self)
+
+    def __repr__(self) -> str:
+        return f"<TcpConnection {self.local_address} -> {self.remote_address}, {self._state()}>"
+
+    def shutdown_send(self) -> None:
+        """Send no more: the peer reads what is queued, then the end."""
+        self.send_pipe.end()
+
+    def shutdown_receive(self) -> None:
+        """Receive no more: what is queued is dropped, and what the peer still sends; it does not notice."""
+        self.receive_pipe.discard()
+
+    def close(self) -> None:
+        """Close both directions and free the port. Idempotent.
+
+        With unread data the peer sees a reset, after what it still has to read; else it reads to the end, and
+        its writes fail. As on Linux (`tcp_close`; RFC 1122, 4.2.2.13).
+        """
+        if self.closed:
+            return
+        if self.receive_pipe.buffered:
+            self._registry.connections_reset += 1
+            self.receive_pipe.abort()
+            self.send_pipe.abort_after_queued()
+        else:
+            self.receive_pipe.close_read()
+            self.send_pipe.end()
+        self._leave()
+
+    def abort(self) -> None:
+        """Reset the connection and free the port: the peer loses what it has not read yet. Idempotent."""
+        if self.closed:
+            return
+        self._registry.connections_reset += 1
+        self.receive_pipe.abort()
+        self.send_pipe.abort()
+        self._leave()
+
+    def _leave(self) -> None:
+        self.closed = True
+        registry = self._registry
+        registry.remove(self)
+        registry.bytes_delivered += self.receive_pipe.delivered
+        if self._reservation is not None:
+            self._reservation.release()
+
+    def _state(self) -> SocketState:
+        receive, send = self.receive_pipe, self.send_pipe
+        if receive.reset or send.reset:
+            return "reset"
+        if send.ended:
+            return "closing" if receive.ended else "fin-wait"
+        return "close-wait" if receive.ended else "established"
+
+    def describe(self, now: float) -> SocketRecord:
+        return SocketRecord(
+            "tcp",
+            self.local_address,
+            self.remote_address,
+            self._state(),
+            self.receive_pipe.buffered,
+            self.send_pipe.buffered,
+            self.owner,
+            now - self.created,
+        )
+
+
+class TcpBacklog(Endpoint):
+    """A listener without waiting: the connections that are ready to be accepted.
+
+    Attributes:
+        address: as it was reserved, so a wildcard address stays one.
+        backlog: how many connections may be queued; further connects wait, as on Linux.
+        acceptable: woken when a connection is queued, and by `close`.
+        closed: listens no more.
+    """
+
+    __slots__ = (
+        "_capacity",
+        "_pending",
+        "_queue",
+        "_reservation",
+        "acceptable",
+        "address",
+        "backlog",
+        "closed",
+    )
+
+    def __init__(
+        self, registry: Registry, reservation: PortReservation, backlog: int, pipe_capacity: int
+    ) -> None:
+        super().__init__(registry, reservation.owner)
+        self.address: Final = reservation.address
+        self.backlog = max(1, backlog)
+        self.acceptable: Final = Waiters()
+        self.closed = False
+        self._reservation: Final = reservation
+        self._capacity: Final = pipe_capacity
+        self._queue: Final[deque[TcpConnection]] = deque()
+        # Ordered, and quick to leave from the middle: a pending connect may be cancelled.
+        self._pending: Final[OrderedDict[ConnectAttempt, None]] = OrderedDict()
+        reservation.listener = self
+        registry.remove(reservation)
+        registry.add(self)
+
+    def __repr__(self) -> str:
+        return f"<TcpBacklog {self.address}, {len(self._queue)} queued{', closed' if self.closed else ''}>"
+
+    @property
+    def queued(self) -> int:
+        """Connections that can be accepted now."""
+        return len(self._queue)
+
+    def try_accept(self) -> TcpConnection | None:
+        """The connection that has waited longest, None if there is none. It may have ended meanwhile."""
+        if not self._queue:
+            return None
+        connection = self._queue.popleft()
+        if self._pending:
+            self._admit()
+        return connection
+
+    def set_backlog(self, backlog: int) -> None:
+        """Change the length of the queue; below 1 is 1. Nothing queued is lost when it shrinks."""
+        self.backlog = max(1, backlog)
+        self._admit()
+
+    def close(self) -> None:
+        """Stop listening and free the port: what is queued is reset, what is pending refused. Idempotent."""
+        self._close("refused")
+
+    def abort(self) -> None:
+        """As `close`, but pending connects see a reset."""
+        self._close("reset")
+
+    def _close(self, outcome: Literal["refused", "reset"]) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        # First what others can find, then what wakes them: a callback may listen on the same port again.
+        self._registry.remove(self)
+        self._reservation.listener = None
+        self._reservation.release()
+        queued = list(self._queue)
+        pending = list(self._pending)
+        self._queue.clear()
+        self._pending.clear()
+        for connection in queued:
+            connection.abort()
+        for attempt in pending:
+            attempt._fail(outcome)
+        self.acceptable.wake_all()
+
+    def _enter(self, attempt: ConnectAttempt) -> None:
+        """A connect that found this listener: queue its connection, or let it wait."""
+        if len(self._queue) < self.backlog:
+            self._establish(attempt)
+        else:
+            self._pending[attempt] = None
+
+    def _forget(self, attempt: ConnectAttempt) -> None:
+        self._pending.pop(attempt, None)
+
+    def _admit(self) -> None:
+        while self._pending and len(self._queue) < self.backlog:
+            attempt, _ = self._pending.popitem(last=False)
+            self._establish(attempt)
+
+    def _establish(self, attempt: ConnectAttempt) -> None:
+        upstream = Pipe(self._capacity)
+        downstream = Pipe(self._capacity)
+        registry = self._registry
+        registry.connections_opened += 1
+        client = TcpConnection(
+            registry,
+            attempt.owner,
+            receive_pipe=downstream,
+            send_pipe=upstream,
+            local_address=attempt.local_address,
+            remote_address=attempt.remote_address,
+            opener_context=attempt.opener_context,
+            reservation=attempt._reservation,
+        )
+        server = TcpConnection(
+            registry,
+            self.owner,
+            receive_pipe=upstream,
+            send_pipe=downstream,
+            local_address=attempt.remote_address,
+            remote_address=attempt.local_address,
+            opener_context=attempt.opener_context,
+            reservation=None,  # the port is the listener's; an accepted connection may outlive it
+        )
+        self._queue.append(server)
+        attempt._succeed(client)
+        if self.acceptable:
+            self.acceptable.wake_all()
+
+    def describe(self, now: float) -> SocketRecord:
+        return SocketRecord(
+            "tcp",
+            self.address,
+            None,
+            "listening",
+            len(self._queue),
+            self.backlog,
+            self.owner,
+            now - self.created,
+        )
+
+
+class ConnectAttempt(Endpoint):
+    """A connect on its way: decided at once, or waiting for room in a full backlog.
+
+    It owns the reservation it was started with, which is released unless a connection takes it over.
+
+    Attributes:
+        state: ``"pending"``, then one of the others for good. ``"refused"``: nobody listens, or the listener
+            closed. ``"reset"``: cancelled, or the network closed or released its owner.
+        done: woken when the state is no longer pending.
+        connection: when connected.
+        local_address: always concrete; on Linux too a wildcard becomes the loopback address here.
+        remote_address: where to.
+        opener_context: the `contextvars` at the start of the attempt.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_reservation",
+        "connection",
+        "done",
+        "local_address",
+        "opener_context",
+        "remote_address",
+        "state",
+    )
+
+    def __init__(
+        self,
+        registry: Registry,
+        owner: object,
+        reservation: PortReservation,
+        remote_address: SocketAddress,
+        backlog: TcpBacklog | None,
+    ) -> None:
+        super().__init__(registry, owner)
+        self.state: ConnectState = "pending"
+        self.done: Final = Waiters()
+        self.connection: TcpConnection | None = None
+        self.remote_address: Final = remote_address
+        self.opener_context: Final = contextvars.copy_context()
+        local = reservation.address
+        if not int(local.ip):
+            local = SocketAddress(LOOPBACK[local.ip.version], local.port)
+        self.local_address: Final = local
+        self._reservation: Final = reservation
+        self._backlog: TcpBacklog | None = backlog
+        registry.remove(reservation)
+        if backlog is None:
+            self._fail("refused")
+            return
+        backlog._enter(self)
+        if self.state == "pending":
+            registry.add(self)
+
+    def __repr__(self) -> str:
+        return f"<ConnectAttempt {self.local_address} -> {self.remote_address}, {self.state}>"
+
+    def cancel(self) -> None:
+        """Give up, and release everything: a connection that was made meanwhile is closed. Idempotent."""
+        if self.state == "pending":
+            self._fail("reset")
+        elif self.connection is not None:
+            self.connection.close()
+
+    abort = cancel
+
+    def raise_for_state(self) -> None:
+        """Raise what a socket would.
+
+        Raises:
+            ConnectionRefusedError: if refused.
+            ConnectionResetError: if reset.
+        """
+        if self.state == "refused":
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        if self.state == "reset":
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+
+    def _succeed(self, connection: TcpConnection) -> None:
+        self._registry.remove(self)
+        self._backlog = None
+        self.connection = connection
+        self.state = "connected"
+        self.done.wake_all()
+
+    def _fail(self, state: Literal["refused", "reset"]) -> None:
+        registry = self._registry
+        registry.remove(self)
+        if self._backlog is not None:
+            self._backlog._forget(self)
+            self._backlog = None
+        self._reservation.release()
+        if state == "refused":
+            registry.connections_refused += 1
+        self.state = state
+        self.done.wake_all()
+
+    def describe(self, now: float) -> SocketRecord:
+        return SocketRecord(
+            "tcp",
+            self.local_address,
+            self.remote_address,
+            "connecting",
+            0,
+            0,
+            self.owner,
+            now - self.created,
+        )
