@@ -1,0 +1,168 @@
+"""Handle tables: which objects a guest's virtual handles stand for.
+
+A handle is `0x4000_0000 | generation << 20 | index`. Stock handles never have bit 30, so both kinds can live in
+one guest side by side. The generation changes whenever an index is used again, so that a stale handle is
+recognised: the lookup is by whole handle. A guest can forge any number; the worst it can hit is an object of
+its own, of the type it asked for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from wasi_sockets.errors import GuestTrap
+
+__all__ = ["DEFAULT_LIMIT", "INPUT_STREAM", "NO_PEER", "OUTPUT_STREAM", "HandleTable"]
+
+INPUT_STREAM = "wasi:io/streams.input-stream"
+OUTPUT_STREAM = "wasi:io/streams.output-stream"
+
+NO_PEER = 0xFFFFF
+"""The index that no handle has: how `attach` says that a stream has no peer."""
+
+DEFAULT_LIMIT = 100_000
+"""Handles a guest may hold at a time, of all kinds together, in one of its component instances."""
+
+_VIRTUAL = 0x4000_0000
+_SHIM_OWNED = 0x2000_0000
+_GENERATIONS = 512
+_INDEX = 0xFFFFF
+
+
+class HandleTable:
+    """The virtual handles of one component instance inside a guest.
+
+    Attributes:
+        inputs: handle -> input stream. With the two below, for code that cannot afford a method call.
+        outputs: handle -> output stream.
+        others: handle -> any other object.
+    """
+
+    __slots__ = (
+        "_children",
+        "_entries",
+        "_free",
+        "_generations",
+        "_limit",
+        "_streams",
+        "inputs",
+        "others",
+        "outputs",
+    )
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        if not 0 < limit <= NO_PEER:
+            raise ValueError(f"the limit of a handle table must be in 1..{NO_PEER}, not {limit}")
+        self.inputs: dict[int, Any] = {}
+        self.outputs: dict[int, Any] = {}
+        self.others: dict[int, Any] = {}
+        self._entries: dict[int, tuple[str, Any, Any]] = {}  # resource, object, its parent
+        self._streams: dict[int, int] = {}  # identity of a stream -> handle
+        self._children: dict[int, int] = {}
+        self._free: deque[int] = deque()
+        self._generations: list[int] = []
+        self._limit = limit
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, resource: str, target: object) -> int:
+        """A new handle for `target`.
+
+        Raises:
+            GuestTrap: the table is full, as a stock host's "resource table has no free keys".
+        """
+        # Oldest first: the longer an index rests, the longer a stale handle is recognised.
+        if self._free:
+            index = self._free.popleft()
+            generation = self._generations[index]
+        else:
+            index = len(self._generations)
+            if index >= self._limit:
+                raise GuestTrap(f"resource table has no free keys: the guest holds {index} handles")
+            self._generations.append(0)
+            generation = 0
+        handle = _VIRTUAL | generation << 20 | index
+        parent = getattr(target, "parent", None)
+        self._entries[handle] = (resource, target, parent)
+        self._of(resource)[handle] = target
+        if resource in (INPUT_STREAM, OUTPUT_STREAM):
+            self._streams[id(target)] = handle
+        if parent is not None:
+            key = id(parent)
+            self._children[key] = self._children.get(key, 0) + 1
+        return handle
+
+    def get(self, resource: str, handle: int) -> Any:
+        """The object behind a handle, which must be of the given resource type.
+
+        Raises:
+            GuestTrap: it is not, or there is no such handle.
+        """
+        entry = self._entries.get(handle)
+        if entry is None or entry[0] != resource:
+            raise self.unknown(handle, resource)
+        return entry[1]
+
+    def remove(self, resource: str, handle: int) -> Any:
+        """Take the object behind a handle out of the table.
+
+        Raises:
+            GuestTrap: as for `get`; or the object has children in this table.
+        """
+        target = self.get(resource, handle)
+        if self._children.get(id(target)):
+            raise GuestTrap("resource has children")
+        parent = self._entries.pop(handle)[2]
+        del self._of(resource)[handle]
+        self._streams.pop(id(target), None)
+        if parent is not None:
+            key = id(parent)
+            left = self._children.get(key, 0) - 1
+            if left > 0:
+                self._children[key] = left
+            else:
+                self._children.pop(key, None)
+        index = handle & _INDEX
+        self._generations[index] = (self._generations[index] + 1) % _GENERATIONS
+        self._free.append(index)
+        return target
+
+    def stream_index(self, stream: object) -> int:
+        """The index of the handle under which `stream` is in this table, or `NO_PEER`."""
+        handle = self._streams.get(id(stream))
+        return NO_PEER if handle is None else handle & _INDEX
+
+    def unknown(self, handle: int, resource: str = "resource") -> GuestTrap:
+        """The error for a handle that does not stand for what the guest says."""
+        kind = "the shim's" if handle & _SHIM_OWNED else "stale, forged or of another type"
+        return GuestTrap(f"unknown handle index {handle:#x} for {resource.rpartition('.')[2]}: {kind}")
+
+    def close(self) -> list[BaseException]:
+        """Forget every handle and call `close()` on every object, children before parents.
+
+        Returns:
+            What those calls raised.
+        """
+        errors: list[BaseException] = []
+        targets = [target for _, target, _ in reversed(self._entries.values())]
+        self._entries.clear()
+        for table in (self.inputs, self.outputs, self.others, self._children, self._streams):
+            table.clear()
+        for target in targets:
+            close: Callable[[], object] | None = getattr(target, "close", None)
+            if close is not None:
+                try:
+                    close()
+                except BaseException as error:
+                    errors.append(error)
+        return errors
+
+    def _of(self, resource: str) -> dict[int, Any]:
+        if resource == INPUT_STREAM:
+            return self.inputs
+        if resource == OUTPUT_STREAM:
+            return self.outputs
+        return self.others
