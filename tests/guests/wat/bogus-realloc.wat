@@ -3,7 +3,7 @@
 ;;   1  an address far beyond the memory     4  an address that breaks the alignment
 ;;   2  the address just past the memory     5  a trap
 ;;   6  calls the host (instance-network) before it answers
-;; `poll-timer()` needs a block of words for the answer of `poll` and gives back how many were ready;
+;; `poll-timers()` needs a block of two words for the answer of `poll` and gives back how many were ready;
 ;; `read-some(port)` connects to an echo server and needs a block for the bytes read: 0, or the failed step.
 (component
   (import "wasi:io/error@0.2.0" (instance $error-interface (export "error" (type (sub resource)))))
@@ -62,7 +62,7 @@
     (alias outer 1 $network (type $outer-network)) (export "network" (type $network (eq $outer-network)))
     (alias outer 1 $error-code (type $outer-code)) (export "error-code" (type $error-code (eq $outer-code)))
     (alias outer 1 $address (type $outer-address))
-      (export "ip-socket-address" (type $address (eq $outer-address)))
+    (export "ip-socket-address" (type $address (eq $outer-address)))
     (alias outer 1 $input (type $outer-input)) (export "input-stream" (type $input (eq $outer-input)))
     (alias outer 1 $output (type $outer-output)) (export "output-stream" (type $output (eq $outer-output)))
     (alias outer 1 $pollable (type $outer-pollable)) (export "pollable" (type $pollable (eq $outer-pollable)))
@@ -84,7 +84,7 @@
     (alias outer 1 $address-family (type $outer-family))
     (export "ip-address-family" (type $address-family (eq $outer-family)))
     (alias outer 1 $tcp-socket (type $outer-socket))
-      (export "tcp-socket" (type $tcp-socket (eq $outer-socket)))
+    (export "tcp-socket" (type $tcp-socket (eq $outer-socket)))
     (type $created (result (own $tcp-socket) (error $error-code)))
     (export "create-tcp-socket" (func (param "address-family" $address-family) (result $created)))))
 
@@ -109,9 +109,7 @@
                   (return (i32.const 65536)))
                 (return (i32.const 0xfffffff0)))
               (return (call $end-of-memory)))
-            (return (i32.and
-              (i32.sub (call $end-of-memory) (i32.sub (local.get $size) (i32.const 1)))
-              (i32.sub (i32.const 0) (local.get $align)))))
+            (return (i32.sub (call $end-of-memory) (local.get $align))))
           (return (i32.const 65537)))
         (unreachable))
       (drop (call $instance-network))
@@ -201,9 +199,11 @@
       (call $drop-input (global.get $input))
       (call $drop-socket (global.get $socket))
       (i32.const 0))
-    (func (export "poll-timer") (result i32)
+    (func (export "poll-timers") (result i32)
       (i32.store (i32.const 32) (call $subscribe-duration (i64.const 0)))
-      (call $poll (i32.const 32) (i32.const 1) (i32.const 0))
+      (i32.store (i32.const 36) (call $subscribe-duration (i64.const 0)))
+      (call $poll (i32.const 32) (i32.const 2) (i32.const 0))
+      (call $drop-pollable (i32.load (i32.const 36)))
       (call $drop-pollable (i32.load (i32.const 32)))
       (i32.load (i32.const 4))))
 
@@ -226,5 +226,5 @@
     (export "poll" (func $poll))))))
 
   (func (export "misbehave") (param "kind" u32) (canon lift (core func $memory-instance "misbehave")))
-  (func (export "poll-timer") (result u32) (canon lift (core func $main "poll-timer")))
+  (func (export "poll-timers") (result u32) (canon lift (core func $main "poll-timers")))
   (func (export "read-some") (param "port" u16) (result u32) (canon lift (core func $main "round-trip"))))

@@ -34,7 +34,7 @@
     (alias outer 1 $network (type $outer-network)) (export "network" (type $network (eq $outer-network)))
     (alias outer 1 $error-code (type $outer-code)) (export "error-code" (type $error-code (eq $outer-code)))
     (alias outer 1 $address (type $outer-address))
-      (export "ip-socket-address" (type $address (eq $outer-address)))
+    (export "ip-socket-address" (type $address (eq $outer-address)))
     (export "tcp-socket" (type $tcp-socket (sub resource)))
     (type $done (result (error $error-code)))
     (export "[method]tcp-socket.is-listening" (func (param "self" (borrow $tcp-socket)) (result bool)))))
@@ -44,7 +44,7 @@
     (alias outer 1 $address-family (type $outer-family))
     (export "ip-address-family" (type $address-family (eq $outer-family)))
     (alias outer 1 $tcp-socket (type $outer-socket))
-      (export "tcp-socket" (type $tcp-socket (eq $outer-socket)))
+    (export "tcp-socket" (type $tcp-socket (eq $outer-socket)))
     (type $created (result (own $tcp-socket) (error $error-code)))
     (export "create-tcp-socket" (func (param "address-family" $address-family) (result $created)))))
 

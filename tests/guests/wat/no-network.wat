@@ -24,7 +24,7 @@
         (i64.eq (call $random-number) (call $random-number)))))
   (core instance $main (instantiate $main-module (with "host" (instance
     (export "memory" (memory $memory)) (export "now" (func $now))
-      (export "random-number" (func $random-number))))))
+    (export "random-number" (func $random-number))))))
 
   (type $outcome (result))
   (func $run (result $outcome) (canon lift (core func $main "run")))

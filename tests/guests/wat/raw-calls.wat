@@ -71,7 +71,7 @@
     (alias outer 1 $network (type $outer-network)) (export "network" (type $network (eq $outer-network)))
     (alias outer 1 $error-code (type $outer-code)) (export "error-code" (type $error-code (eq $outer-code)))
     (alias outer 1 $address (type $outer-address))
-      (export "ip-socket-address" (type $address (eq $outer-address)))
+    (export "ip-socket-address" (type $address (eq $outer-address)))
     (alias outer 1 $input (type $outer-input)) (export "input-stream" (type $input (eq $outer-input)))
     (alias outer 1 $output (type $outer-output)) (export "output-stream" (type $output (eq $outer-output)))
     (alias outer 1 $pollable (type $outer-pollable)) (export "pollable" (type $pollable (eq $outer-pollable)))
@@ -97,7 +97,7 @@
     (alias outer 1 $address-family (type $outer-family))
     (export "ip-address-family" (type $address-family (eq $outer-family)))
     (alias outer 1 $tcp-socket (type $outer-socket))
-      (export "tcp-socket" (type $tcp-socket (eq $outer-socket)))
+    (export "tcp-socket" (type $tcp-socket (eq $outer-socket)))
     (type $created (result (own $tcp-socket) (error $error-code)))
     (export "create-tcp-socket" (func (param "address-family" $address-family) (result $created)))))
 
