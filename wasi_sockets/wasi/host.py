@@ -1,0 +1,59 @@
+"""What one guest was given by whoever runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from wasi_sockets.network import Network
+from wasi_sockets.sockets import DEFAULT_MAX_SOCKETS, SocketContext
+from wasi_sockets.wasi.pipes import InputPipe, OutputPipe
+
+__all__ = ["Host", "Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a guest may have at most.
+
+    Attributes:
+        sockets: open sockets, accepted ones included; beyond it the guest gets `new-socket-limit`.
+    """
+
+    sockets: int = DEFAULT_MAX_SOCKETS
+
+
+class Host:
+    """The network, standard streams and limits of one guest. It owns all that the guest opens.
+
+    Attributes:
+        network: where the guest's sockets live.
+        stdin: the virtual standard input, `None` to leave it to the stock host; `stdout` and `stderr` alike.
+        limits: see `Limits`.
+        sockets: what the guest's sockets have in common.
+    """
+
+    __slots__ = ("__weakref__", "limits", "network", "sockets", "stderr", "stdin", "stdout")
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        stdin: InputPipe | None = None,
+        stdout: OutputPipe | None = None,
+        stderr: OutputPipe | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.network: Final = network
+        self.stdin: Final = stdin
+        self.stdout: Final = stdout
+        self.stderr: Final = stderr
+        self.limits: Final = Limits() if limits is None else limits
+        self.sockets: Final = SocketContext(network, self, self.limits.sockets)
+
+    def release(self) -> None:
+        """End all that the guest left open in the network: connections are reset, ports freed.
+
+        For a guest that was cut off; one that returned has had its handles closed in order by then.
+        """
+        self.network.release(self)

@@ -1,0 +1,23 @@
+"""`wasi:sockets/tcp-create-socket`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wasi_sockets.component.values import Err
+from wasi_sockets.sockets import AddressFamily, ErrorCode, TcpSocket, create_tcp_socket
+from wasi_sockets.wasi.host import Host
+from wasi_sockets.wasi.p2.error_codes import failure
+
+__all__ = ["functions"]
+
+
+def functions(host: Host) -> dict[tuple[str, str], Callable[..., object]]:
+    """The functions of this interface for one guest."""
+    context = host.sockets
+
+    def create(address_family: str) -> TcpSocket | Err:
+        socket = create_tcp_socket(context, AddressFamily(address_family))
+        return failure(socket) if isinstance(socket, ErrorCode) else socket
+
+    return {("wasi:sockets/tcp-create-socket", "create-tcp-socket"): create}
