@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Err"]
+__all__ = ["Err", "Ok", "Some"]
 
 
 class Err:
@@ -27,3 +27,38 @@ class Err:
 
     def __repr__(self) -> str:
         return f"Err({self.payload!r})"
+
+
+class _Wrapper:
+    __slots__ = ("value",)
+
+    def __init__(self, value: object = None) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.value))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.value!r})"
+
+
+class Ok(_Wrapper):
+    """The ok case of a `result` whose ok value may itself be an `Err`, as in `result<result<T, E>, F>`.
+
+    Everywhere else the ok case is the plain value.
+    """
+
+    __slots__ = ()
+
+
+class Some(_Wrapper):
+    """A present `option` whose value may itself be `None`, as in `option<option<T>>` or `option<result<_,
+    E>>`.
+
+    Everywhere else a present option is the plain value.
+    """
+
+    __slots__ = ()
