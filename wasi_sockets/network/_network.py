@@ -103,8 +103,6 @@ class Network:
         Raises:
             OSError: EINVAL if the reservation was released, or is in use by a listener or a connection.
         """
-        if not self._registry.holds(reservation):
-            raise _os_error(errno.EINVAL, reservation)
         return TcpBacklog(self._registry, reservation, backlog, self._buffer_size)
 
     def start_connect(
@@ -123,10 +121,13 @@ class Network:
             OSError: ENETUNREACH if `remote` is no address of this network, EADDRNOTAVAIL if no ephemeral
                 port is free, EINVAL if the reservation was released or is in use, EAFNOSUPPORT if it is of
                 the other IP version, ENETDOWN after `close`. The reservation is then as it was.
+            ValueError: on a port outside 0..65535.
         """
         if self.closed:
             raise _os_error(errno.ENETDOWN, self)
         ip, port = remote
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port must be in 0..65535, not {port}")
         if not int(ip):
             # As on Linux, where connecting to the wildcard address is connecting to this host.
             ip = LOOPBACK[ip.version]
@@ -141,8 +142,6 @@ class Network:
             except OSError as error:
                 raise _os_error(errno.EADDRNOTAVAIL, "no ephemeral port is free") from error
         else:
-            if not self._registry.holds(reservation):
-                raise _os_error(errno.EINVAL, reservation)
             if reservation.address.ip.version != ip.version:
                 raise _os_error(errno.EAFNOSUPPORT, remote)
             owner = reservation.owner if owner is None else owner
@@ -216,7 +215,8 @@ class Network:
         return TcpListener(self.start_listen(reservation, backlog))
 
     async def connect_tcp(self, host: str | IpAddress, port: int, *, owner: object = None) -> TcpStream:
-        """Connect, waiting while the listener's backlog is full. The addresses of a name are tried in order.
+        """Connect, waiting while the listener's backlog is full. The addresses of a name are tried in order,
+        and the error is that of the last one.
 
         Args:
             host: an address or a name.
@@ -234,8 +234,10 @@ class Network:
         for ip in addresses[:-1]:
             try:
                 return TcpStream(await self._connect(SocketAddress(ip, port), owner))
+            except ConnectionResetError:
+                raise  # somebody ended this connect; another address is no answer to that
             except OSError:
-                continue  # the error of the last address is the one raised
+                continue
         return TcpStream(await self._connect(SocketAddress(addresses[-1], port), owner))
 
     async def _connect(self, remote: SocketAddress, owner: object) -> TcpConnection:

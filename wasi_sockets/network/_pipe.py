@@ -160,7 +160,10 @@ class Pipe:
             if chunks and size < max_bytes:
                 data = self._gather(data, max_bytes)
                 size = len(data)
-        self._taken(size)
+        self.delivered += size
+        self.buffered -= size
+        if self.writable or self.ended:
+            self._after_read()
         return data
 
     def read_some(self, max_bytes: int) -> bytes:
@@ -177,7 +180,10 @@ class Pipe:
         if chunks and size < _GATHER_BELOW and len(chunks[0]) < _GATHER_BELOW:
             data = self._gather(data, min(max_bytes, _GATHER_BELOW))
             size = len(data)
-        self._taken(size)
+        self.delivered += size
+        self.buffered -= size
+        if self.writable or self.ended:
+            self._after_read()
         return data
 
     def _gather(self, first: bytes, max_bytes: int) -> bytes:
@@ -195,12 +201,10 @@ class Pipe:
             pieces.append(chunks.popleft())
         return b"".join(pieces)
 
-    def _taken(self, size: int) -> None:
-        self.delivered += size
-        self.buffered = buffered = self.buffered - size
-        if self._reset_when_read and not buffered:
+    def _after_read(self) -> None:
+        if self._reset_when_read and not self.buffered:
             self.abort()
-        elif self.writable and buffered * 3 <= self.capacity * 2:
+        elif self.buffered * 3 <= self.capacity * 2:
             self.writable.wake_all()
 
     def end(self) -> None:
@@ -231,12 +235,14 @@ class Pipe:
             self._changed()
 
     def abort_after_queued(self) -> None:
-        """Reset, but the reader first gets what is queued.
+        """Reset, but the reader first gets what is queued; after `end` it sees nothing of the reset.
 
         This is what the peer of a close with unread data sees on Linux: the RST does not touch what already
         is in its receive queue (`tcp_reset`), so that the answer of a server that did not read all of the
-        request arrives.
+        request arrives. And a reader that has got a FIN finds the end (SOCK_DONE).
         """
+        if self.ended:
+            return
         if self.buffered:
             self._reset_when_read = True
             self.end()
@@ -262,5 +268,7 @@ class Pipe:
 
     def _changed(self) -> None:
         self._open = False
-        self.readable.wake_all()
-        self.writable.wake_all()
+        if self.readable:
+            self.readable.wake_all()
+        if self.writable:
+            self.writable.wake_all()

@@ -66,18 +66,22 @@ class _FreePorts:
 class PortReservation(Endpoint):
     """A port at an address, held until `release`.
 
+    A listener, an attempt to connect or a connection takes it over, and gives the port back when it ends.
+
     Attributes:
         address: with the actual port, also where port 0 was asked for.
+        taken: somebody has taken it over.
         released: nothing is held any more.
         listener: who accepts connections here, if anybody.
     """
 
-    __slots__ = ("_table", "address", "listener", "released")
+    __slots__ = ("_table", "address", "listener", "released", "taken")
 
     def __init__(self, table: PortTable, registry: Registry, address: SocketAddress, owner: object) -> None:
         super().__init__(registry, owner)
         self._table: Final = table
         self.address: Final = address
+        self.taken = False
         self.released = False
         self.listener: TcpBacklog | None = None
 
@@ -85,13 +89,29 @@ class PortReservation(Endpoint):
         return f"<PortReservation {self.address}{' released' if self.released else ''}>"
 
     def release(self) -> None:
-        """Give the port back. Idempotent. A listener here must be closed instead."""
-        if not self.released:
-            self.released = True
+        """Give the port back, unless somebody has taken it over. Idempotent."""
+        if not self.taken and not self.released:
             self._registry.remove(self)
-            self._table.give_back(self)
+            self.free()
 
     abort = release
+
+    def take(self) -> None:
+        """The caller takes it over, and must call `free`.
+
+        Raises:
+            OSError: EINVAL if it was taken over before, or released.
+        """
+        if self.taken or self.released:
+            raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: {self}")
+        self.taken = True
+        self._registry.remove(self)
+
+    def free(self) -> None:
+        """Give the port back; for whoever took it over. Idempotent."""
+        if not self.released:
+            self.released = True
+            self._table.give_back(self)
 
     def describe(self, now: float) -> SocketRecord:
         return SocketRecord("tcp", self.address, None, "bound", 0, 0, self.owner, now - self.created)
@@ -143,7 +163,7 @@ class PortTable:
         return reservation
 
     def give_back(self, reservation: PortReservation) -> None:
-        """Free what `reserve` gave; for `PortReservation.release` only, which calls it once."""
+        """Free what `reserve` gave; for `PortReservation.free` only, which calls it once."""
         ip, port = reservation.address
         del self._by_address[int(ip) << 16 | port]
         uses = self._uses[port]

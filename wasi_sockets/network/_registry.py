@@ -133,10 +133,6 @@ class Registry:
             if not group:
                 del self._by_owner[key]
 
-    def holds(self, endpoint: Endpoint) -> bool:
-        """Whether `endpoint` is listed."""
-        return endpoint in self._by_owner.get(id(endpoint.owner), ())
-
     def owned_by(self, owner: object) -> list[Endpoint]:
         """The endpoints of `owner`, by identity."""
         return list(self._by_owner.get(id(owner), ()))

@@ -88,7 +88,7 @@ class TcpConnection(Endpoint):
         if self.closed:
             return
         if self.receive_pipe.buffered:
-            self._registry.connections_reset += 1
+            self._count_reset()
             self.receive_pipe.abort()
             self.send_pipe.abort_after_queued()
         else:
@@ -100,10 +100,15 @@ class TcpConnection(Endpoint):
         """Reset the connection and free the port: the peer loses what it has not read yet. Idempotent."""
         if self.closed:
             return
-        self._registry.connections_reset += 1
+        self._count_reset()
         self.receive_pipe.abort()
         self.send_pipe.abort()
         self._leave()
+
+    def _count_reset(self) -> None:
+        # Once per connection, whichever end was first.
+        if not (self.receive_pipe.reset or self.send_pipe.reset):
+            self._registry.connections_reset += 1
 
     def _leave(self) -> None:
         self.closed = True
@@ -111,7 +116,7 @@ class TcpConnection(Endpoint):
         registry.remove(self)
         registry.bytes_delivered += self.receive_pipe.delivered
         if self._reservation is not None:
-            self._reservation.release()
+            self._reservation.free()
 
     def _state(self) -> SocketState:
         receive, send = self.receive_pipe, self.send_pipe
@@ -168,8 +173,8 @@ class TcpBacklog(Endpoint):
         self._queue: Final[deque[TcpConnection]] = deque()
         # Ordered, and quick to leave from the middle: a pending connect may be cancelled.
         self._pending: Final[OrderedDict[ConnectAttempt, None]] = OrderedDict()
+        reservation.take()
         reservation.listener = self
-        registry.remove(reservation)
         registry.add(self)
 
     def __repr__(self) -> str:
@@ -209,7 +214,7 @@ class TcpBacklog(Endpoint):
         # First what others can find, then what wakes them: a callback may listen on the same port again.
         self._registry.remove(self)
         self._reservation.listener = None
-        self._reservation.release()
+        self._reservation.free()
         queued = list(self._queue)
         pending = list(self._pending)
         self._queue.clear()
@@ -233,6 +238,7 @@ class TcpBacklog(Endpoint):
     def _admit(self) -> None:
         while self._pending and len(self._queue) < self.backlog:
             attempt, _ = self._pending.popitem(last=False)
+            self._registry.remove(attempt)
             self._establish(attempt)
 
     def _establish(self, attempt: ConnectAttempt) -> None:
@@ -324,7 +330,7 @@ class ConnectAttempt(Endpoint):
         self.local_address: Final = local
         self._reservation: Final = reservation
         self._backlog: TcpBacklog | None = backlog
-        registry.remove(reservation)
+        reservation.take()
         if backlog is None:
             self._fail("refused")
             return
@@ -352,12 +358,13 @@ class ConnectAttempt(Endpoint):
             ConnectionResetError: if reset.
         """
         if self.state == "refused":
-            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+            number = errno.ECONNREFUSED
+            raise ConnectionRefusedError(number, f"{os.strerror(number)}: {self.remote_address}")
         if self.state == "reset":
-            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+            number = errno.ECONNRESET
+            raise ConnectionResetError(number, f"{os.strerror(number)}: {self.remote_address}")
 
     def _succeed(self, connection: TcpConnection) -> None:
-        self._registry.remove(self)
         self._backlog = None
         self.connection = connection
         self.state = "connected"
@@ -365,11 +372,11 @@ class ConnectAttempt(Endpoint):
 
     def _fail(self, state: Literal["refused", "reset"]) -> None:
         registry = self._registry
-        registry.remove(self)
         if self._backlog is not None:
+            registry.remove(self)
             self._backlog._forget(self)
             self._backlog = None
-        self._reservation.release()
+        self._reservation.free()
         if state == "refused":
             registry.connections_refused += 1
         self.state = state
