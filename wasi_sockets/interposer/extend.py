@@ -82,7 +82,9 @@ class _Extension:
             self.check_write()
         elif name == _OUT + "flush":
             function = self.unit_sibling(name)
-            self.export(name, self.define(TypeDefinition(FunctionDef(function.parameters[:1], function.result))))
+            self.export(
+                name, self.define(TypeDefinition(FunctionDef(function.parameters[:1], function.result)))
+            )
         elif name == "[method]pollable.ready":
             borrow = self.define(TypeDefinition(BorrowDef(self.resource("pollable"))))
             self.export(name, self.define(TypeDefinition(FunctionDef((("self", borrow),), "bool"))))

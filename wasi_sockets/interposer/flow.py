@@ -124,7 +124,9 @@ class Scope:
         scope = self
         for _ in range(count):
             if scope.written_in is None:
-                raise InvalidComponentError(f"{self.path} has an outer alias that leads outside the component")
+                raise InvalidComponentError(
+                    f"{self.path} has an outer alias that leads outside the component"
+                )
             scope = scope.written_in
         return scope
 
@@ -220,7 +222,9 @@ class _Walk:
         given = {name: scope.at(sort, index) for name, sort, index in definition.arguments}
         if not isinstance(entity, ComponentEntity):
             return InstanceEntity({}, known=False)
-        child = Scope(entity.component, entity.scope, scope, f"inner component {definition.component} of {scope.path}")
+        child = Scope(
+            entity.component, entity.scope, scope, f"inner component {definition.component} of {scope.path}"
+        )
         self.fill(child, given)
         scope.children[position] = child
         return InstanceEntity(child.exports)
@@ -238,7 +242,11 @@ class _Walk:
             case "type":
                 if description.type is None:
                     return TypeEntity(ResourceType("" if not root else name, name))
-                return TypeEntity(scope.type_at(description.type)) if isinstance(description.type, int) else _OPAQUE
+                return (
+                    TypeEntity(scope.type_at(description.type))
+                    if isinstance(description.type, int)
+                    else _OPAQUE
+                )
         return _OPAQUE
 
 
@@ -252,7 +260,11 @@ def _type_entity(defined: model.DefinedType, lookup: object, scope: Scope) -> En
 
 def _instance_of(entity: Entity, import_name: str) -> InstanceEntity:
     """An instance made up from its type, as the host will provide it."""
-    if not isinstance(entity, TypeEntity) or not isinstance(entity.value, model.InstanceDef) or entity.scope is None:
+    if (
+        not isinstance(entity, TypeEntity)
+        or not isinstance(entity.value, model.InstanceDef)
+        or entity.scope is None
+    ):
         return InstanceEntity({}, import_name, known=False)
     instance = InstanceEntity({}, import_name)
     _Declared(entity.scope, instance, interface_of(import_name)).read(entity.value)
@@ -306,12 +318,12 @@ class _Declared:
         if description.sort == "type":
             if description.type is None:
                 return TypeEntity(ResourceType(self.interface, name))
-            return TypeEntity(self.type_at(description.type)) if isinstance(description.type, int) else _OPAQUE
+            return (
+                TypeEntity(self.type_at(description.type)) if isinstance(description.type, int) else _OPAQUE
+            )
         if description.sort == "func" and isinstance(description.type, int):
             declared = self.type_at(description.type)
             return FunctionEntity(
                 declared if isinstance(declared, FunctionType) else None, self.interface, name, self.instance
             )
         return _OPAQUE
-
-

@@ -22,7 +22,6 @@ from wasi_sockets.interposer.table import (
     STOCK_DROPS,
     VIRTUAL_RESOURCES,
     Row,
-    Style,
 )
 from wasi_sockets.interposer.trampoline import MAX_PARAMETERS
 
@@ -142,7 +141,9 @@ def _virtual_resource(valtype: object) -> ResourceType | None:
     if isinstance(valtype, tuple):
         inside: tuple[object, ...] = valtype
     else:
-        inside = tuple(getattr(valtype, each.name) for each in fields(valtype)) if is_dataclass(valtype) else ()
+        inside = (
+            tuple(getattr(valtype, each.name) for each in fields(valtype)) if is_dataclass(valtype) else ()
+        )
     for part in inside:
         found = _virtual_resource(part) if isinstance(part, tuple) or is_dataclass(part) else None
         if found is not None:
@@ -243,7 +244,9 @@ class _Planner:
             self.refuse_lower(scope, function)
             return None
         if function.type is None:
-            raise InvalidComponentError(f"{scope.path} lowers {function.interface}.{function.name}, which has no type")
+            raise InvalidComponentError(
+                f"{scope.path} lowers {function.interface}.{function.name}, which has no type"
+            )
         if function.type.is_async or model.option(definition.options, "async") is not None:
             raise UnsupportedComponentError(
                 f"an async lower of {function.interface}.{function.name} in {scope.path}",
@@ -433,4 +436,3 @@ def _all(made: Plan) -> Iterator[Plan]:
     yield made
     for child in made.children.values():
         yield from _all(child)
-

@@ -101,7 +101,9 @@ class _Emitter:
         for _ in range(count):
             emitter = emitter.parent if emitter is not None else None
         if emitter is None:
-            raise InvalidComponentError(f"{self.scope.path} has an outer alias that leads outside the component")
+            raise InvalidComponentError(
+                f"{self.scope.path} has an outer alias that leads outside the component"
+            )
         return emitter.new_index(space, index)
 
     def keep(self, definition: model.Definition, new: int, count: int = 1) -> None:
@@ -124,9 +126,13 @@ class _Emitter:
         for index, (name, (parameters, result)) in enumerate(host_functions().items()):
             named = tuple((f"a{position}", valtype) for position, valtype in enumerate(parameters))
             declarations.append(model.TypeDefinition(model.FunctionDef(named, result)))
-            declarations.append(model.ExportDeclaration(model.ExternName(name), model.ExternType("func", index)))
+            declarations.append(
+                model.ExportDeclaration(model.ExternName(name), model.ExternType("func", index))
+            )
         declared = self.emit(model.TypeDefinition(model.InstanceDef(tuple(declarations))))
-        self.host = self.emit(model.Import(model.ExternName(HOST_INSTANCE), model.ExternType("instance", declared)))
+        self.host = self.emit(
+            model.Import(model.ExternName(HOST_INSTANCE), model.ExternType("instance", declared))
+        )
 
     def definition(self, position: int, definition: model.Definition) -> None:
         if position in self.plan.replacements:
@@ -151,7 +157,9 @@ class _Emitter:
             self.keep(definition, self.emit(mapped), model.defined_count(definition))
 
     def uses_pending(self, definition: model.Definition) -> bool:
-        if isinstance(definition, model.CoreModule | model.NestedComponent | model.AliasCoreExport | model.AliasExport):
+        if isinstance(
+            definition, model.CoreModule | model.NestedComponent | model.AliasCoreExport | model.AliasExport
+        ):
             return False
         return any(space == "core func" and index in self.pending for space, index in references(definition))
 
@@ -198,7 +206,9 @@ class _Emitter:
         declared = self.scope.at("type", definition.description.type)  # type: ignore[arg-type]
         defined = getattr(declared, "value", None)
         if not isinstance(defined, model.InstanceDef):
-            raise InvalidComponentError(f"import {definition.name.name!r} of {self.scope.path} is no instance")
+            raise InvalidComponentError(
+                f"import {definition.name.name!r} of {self.scope.path} is no instance"
+            )
         larger = extended(definition.name.name, defined, self.scope.wanted[position])
         original = model.TypeDefinition(larger)
         mapped = map_indices(original, self.new_index, self.outer_index)
@@ -253,7 +263,9 @@ class _Emitter:
                 continue
             self.filled.add(replacement.item.interface)
             number, name, signature = slot
-            stock = self.bag([("f", "core func", self.emit(model.Lower(self.stock_function(replacement, name), ())))])
+            stock = self.bag(
+                [("f", "core func", self.emit(model.Lower(self.stock_function(replacement, name), ())))]
+            )
             self.core_instance(
                 f'(module (import "state" "stock" (table 2 funcref)) (import "stock" "f" (func {signature}))'
                 f" (elem (i32.const {number}) func 0))",

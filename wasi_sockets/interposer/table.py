@@ -46,7 +46,9 @@ class Row:
     python: bool = True
 
 
-def _shim(form: str, *, python: bool = False, suspends: bool = False, forgets: bool = False, **stock: str) -> Row:
+def _shim(
+    form: str, *, python: bool = False, suspends: bool = False, forgets: bool = False, **stock: str
+) -> Row:
     return Row(Style.SHIM, form, MappingProxyType(stock), suspends, forgets, python)
 
 

@@ -58,7 +58,10 @@ def generated(
     call = f"(call ${'wait' if suspends else 'call'}{len(parameters)} {word} {arguments})"
     if memory:
         call = f"(call $finish{realloc} {call})"
-    lines = [f'(func (export "f{item}") {guest_signature(parameters, results)} (local $answer i64)', "(call $guard)"]
+    lines = [
+        f'(func (export "f{item}") {guest_signature(parameters, results)} (local $answer i64)',
+        "(call $guard)",
+    ]
     same = " ".join(f"(local.get {position})" for position in range(len(parameters)))
     if stock is not None and not asks:
         lines.append(
