@@ -247,7 +247,7 @@ class Network:
             attempt.done.add(changed.set)
             try:
                 await changed.wait()
-            except trio.Cancelled:
+            except BaseException:
                 attempt.cancel()
                 raise
         attempt.raise_for_state()
