@@ -141,8 +141,10 @@ class TcpSocket:
     def finish_connect(self) -> TcpConnection | ErrorCode:
         """Return the connection once it is made."""
         cell = CELLS[self.state][_FINISH_CONNECT]
+        if not isinstance(cell, Move):
+            return cell or self._closed_by
         attempt = self._attempt
-        if not isinstance(cell, Move) or attempt is None:
+        if attempt is None:
             return ErrorCode.NOT_IN_PROGRESS
         outcome = attempt.state
         if outcome == "pending":
