@@ -17,9 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import wasmtime
-from wasmtime import Engine, Store, WasmtimeError, component
+from wasmtime import Engine, Store, WasmtimeError, _ffi, component
 from wasmtime import _bindings as _capi
-from wasmtime import _ffi
 
 __all__ = [
     "NativeCall",
@@ -66,7 +65,7 @@ def check() -> None:
     Raises:
         ImportError: naming every function, size or constant that differs.
     """
-    wrong = [f"no function {name}" for name in _FUNCTIONS if not hasattr(_capi.dll, name)]
+    wrong = [f"no function {name}" for name in _FUNCTIONS if not hasattr(_ffi.dll, name)]
     size = ctypes.sizeof(_capi.wasmtime_component_val_t)
     if size != _VALUE_SIZE:
         wrong.append(f"a component value has {size} bytes, not {_VALUE_SIZE}")
@@ -101,7 +100,7 @@ def raw_function(name: str, result: Any, *parameters: Any) -> Any:
 
     `dll[name]` makes a new function object each time, so the package's own prototypes stay as they are.
     """
-    function = _capi.dll[name]
+    function = _ffi.dll[name]
     function.restype = result
     function.argtypes = parameters
     return function

@@ -15,8 +15,8 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from wasmtime import component
 from wasmtime import _bindings as _capi
+from wasmtime import component
 
 from wasi_sockets.engine.bindings import error_from_address, raw_function, strlen_address
 
@@ -52,7 +52,7 @@ class Flag:
     __slots__ = ("_bytes", "address")
 
     def __init__(self) -> None:
-        self._bytes = (ctypes.c_char * 2)()
+        self._bytes = (ctypes.c_uint8 * 2)()
         self.address = ctypes.addressof(self._bytes)
 
     def clear(self) -> None:
@@ -232,12 +232,15 @@ _kept: dict[int, object] = {}
 _keys = itertools.count(1)
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-def _dropped(key: int | None) -> None:
+def _drop(key: int | None) -> None:
     # Called by native code when the last linker, instance or store that could call a function is gone: only
     # then may its callback be freed. At interpreter exit the dictionary may be gone first.
     if _kept and key is not None:
         _kept.pop(key, None)
+
+
+_Finalizer = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_dropped = _Finalizer(_drop)
 
 
 def define_functions(linker: component.Linker, interface: str, guests: Mapping[int, CallbackGuest]) -> None:
@@ -279,7 +282,7 @@ _add_sync: Callable[..., int | None] = raw_function(
     ctypes.c_size_t,
     _SYNC,
     ctypes.c_void_p,
-    type(_dropped),
+    _Finalizer,
 )
 _add_async: Callable[..., int | None] = raw_function(
     "wasmtime_component_linker_instance_add_func_async",
@@ -289,7 +292,7 @@ _add_async: Callable[..., int | None] = raw_function(
     ctypes.c_size_t,
     _ASYNC,
     ctypes.c_void_p,
-    type(_dropped),
+    _Finalizer,
 )
 
 if ctypes.sizeof(_capi.wasmtime_async_continuation_t) != 24:

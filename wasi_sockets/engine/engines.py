@@ -13,9 +13,10 @@ from weakref import WeakKeyDictionary
 from wasmtime import Config, Engine
 
 from wasi_sockets.engine.bindings import ObservedConfig
+from wasi_sockets.engine.bindings_callbacks import CallbackGuest
 
 if TYPE_CHECKING:
-    from wasi_sockets.engine.guest import Guest
+    from wasi_sockets.engine.guest import GuestState
 
 __all__ = ["DEFAULT_TICK", "EngineState", "Ticker", "config", "engine_state"]
 
@@ -36,18 +37,21 @@ class Ticker:
         idle: the thread sleeps; whoever runs a guest must call `wake()`.
     """
 
-    def __init__(self, seconds: float, running: dict[int, Guest]) -> None:
+    def __init__(self, seconds: float, running: dict[int, CallbackGuest]) -> None:
         self._seconds = seconds
         self._running = running
         self._users = 0
+        self._lock = threading.Lock()  # a guest abandoned in a thread is released there
         self._stop: threading.Event | None = None
         self._work = threading.Event()
         self.idle = False
 
     def acquire(self, engine: Engine) -> None:
         """One more guest lives. The thread holds the engine, this object must not: it hangs on the engine."""
-        self._users += 1
-        if self._stop is None:
+        with self._lock:
+            self._users += 1
+            if self._stop is not None:
+                return
             self._stop = threading.Event()
             self._work = threading.Event()
             thread = threading.Thread(
@@ -60,11 +64,12 @@ class Ticker:
 
     def release(self) -> None:
         """One guest less; with the last one the thread ends."""
-        self._users -= 1
-        if self._users == 0 and self._stop is not None:
-            self._stop.set()
-            self._stop = None
-            self._work.set()
+        with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._stop is not None:
+                self._stop.set()
+                self._stop = None
+                self._work.set()
 
     def wake(self) -> None:
         """Go on ticking: a guest runs."""
@@ -110,8 +115,8 @@ class EngineState:
     __slots__ = ("direct_memory", "running", "stores", "ticker")
 
     def __init__(self) -> None:
-        self.running: dict[int, Guest] = {}
-        self.stores: dict[int, Guest] = {}
+        self.running: dict[int, CallbackGuest] = {}
+        self.stores: dict[int, GuestState] = {}
         self.ticker: Ticker | None = None
         self.direct_memory = False
 

@@ -1,7 +1,7 @@
 """The linear memories of a guest, by address.
 
-Python may copy to and from a guest's memory directly once it knows where that lies. The C API does not say, so
-the shim writes a random nonce into the memory and Python looks for it in its own address space: first where
+Python may copy to and from a guest's memory directly once it knows where that lies. The C API does not say,
+so the shim writes a random nonce into the memory and Python looks for it in its own address space: first where
 the kernel is about to place memories (predicted just before the guest is instantiated), then at the start of
 every mapping. Only one match counts. Whoever cannot find it, or may not, uses the copy transport.
 
@@ -35,8 +35,8 @@ _PREDICTIONS = 3
 """Memories of a small guest: its own, and the private ones of the shim."""
 
 
-class NeedBytes(Exception):  # noqa: N818 - not an error: how a lift says what it must read first
-    """Bytes of the guest's memory are needed that are not here yet."""
+class NeedBytes(Exception):
+    """How a lift says that it needs bytes of the guest's memory that are not here yet."""
 
     def __init__(self, address: int, size: int) -> None:
         super().__init__(address, size)
@@ -189,7 +189,7 @@ class GuestMemory:
 
 
 def _mapping_of(line: bytes) -> tuple[int, int, bool]:
-    """A line of /proc/self/maps: where the mapping starts and ends, and whether it can be read and written."""
+    """A line of /proc/self/maps: where the mapping starts and ends, and whether it is read-write."""
     span, permissions = line.split(b" ", 2)[:2]
     start, _, end = span.partition(b"-")
     return int(start, 16), int(end, 16), permissions.startswith(b"rw")

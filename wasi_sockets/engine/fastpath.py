@@ -1,0 +1,416 @@
+"""The items that the shim itself calls: streams, readiness, drops, time, and the search for memory.
+
+They are closures over a guest's tables, built when first called, since a guest's round trip consists of little
+else. Each takes the size of the guest's memory in pages (0 for items without memory) and then the arguments that
+docs/architecture.md lists. Numbers are unsigned; a negative i32 goes out as its 32-bit pattern.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from wasi_sockets.engine import commands
+from wasi_sockets.engine.handles import INPUT_STREAM, NO_PEER, OUTPUT_STREAM, HandleTable
+from wasi_sockets.errors import GuestTrap
+from wasi_sockets.interposer.items import TRAPS, Item
+
+if TYPE_CHECKING:
+    from wasi_sockets.engine.guest import GuestState
+
+__all__ = ["build"]
+
+_MASK = 0xFFFF_FFFF
+_MAXIMUM = 0x7FFF_FFFF
+_NOT_THERE = -3 & _MASK
+_PEER_SPEAKS = 1 << 32
+_NO_TIMEOUT = 1 << 63
+_MAXIMUM_WATCHED = 1 << 20
+
+_INPUT, _OUTPUT, _OTHER = 1, 2, 3
+
+Call = Callable[..., Any]
+
+
+def build(guest: GuestState, item: Item) -> Call:
+    """The function that answers a fast path or a drop.
+
+    Raises:
+        GuestTrap: this version knows no fast path of that name.
+    """
+    if item.resource is not None:
+        return _drop(guest, item)
+    make = _FAST_PATHS.get(item.name)
+    if make is None:
+        raise GuestTrap(f"the component was rewritten by another version: unknown fast path {item.name!r}")
+    return make(guest, item)
+
+
+def _level(value: int) -> int:
+    """A count of bytes or a negative state, as the i32 that the shim expects."""
+    if value < 0:
+        return value & _MASK
+    return value if value <= _MAXIMUM else _MAXIMUM
+
+
+# ---------------------------------------------------------------- streams
+def _attach(guest: GuestState, item: Item) -> Call:
+    table = guest.table(item.realm)
+
+    def attach(_pages: int, handle: int) -> int:
+        stream = table.inputs.get(handle)
+        if stream is not None:
+            return _INPUT | _peer_index(table, stream) << 8 | _level(stream.available()) << 32
+        stream = table.outputs.get(handle)
+        if stream is not None:
+            return _OUTPUT | _peer_index(table, stream) << 8 | _level(stream.permit()) << 32
+        if handle in table.others:
+            return _OTHER | NO_PEER << 8
+        raise table.unknown(handle)
+
+    return attach
+
+
+def _peer_index(table: HandleTable, stream: Any) -> int:
+    peer = getattr(stream, "peer", None)
+    return NO_PEER if peer is None else table.stream_index(peer)
+
+
+def _avail(guest: GuestState, item: Item) -> Call:
+    table = guest.table(item.realm)
+    inputs = table.inputs
+
+    def avail(_pages: int, handle: int) -> int:
+        try:
+            stream = inputs[handle]
+        except KeyError:
+            raise table.unknown(handle, INPUT_STREAM) from None
+        value: int = stream.available()
+        return value if 0 <= value <= _MAXIMUM else _level(value)
+
+    return avail
+
+
+def _recv(guest: GuestState, item: Item) -> Call:
+    table = guest.table(item.realm)
+    inputs = table.inputs
+    memory = guest.memory(_memory_number(item))
+    memmove = ctypes.memmove
+
+    def recv(pages: int, handle: int, address: int, size: int) -> Any:
+        try:
+            stream = inputs[handle]
+        except KeyError:
+            raise table.unknown(handle, INPUT_STREAM) from None
+        if address + size > pages << 16:
+            commands.check_range(address, size, pages)
+        if size > stream.available():
+            return _NOT_THERE
+        base = memory.base if pages == memory.pages else memory.address(pages)
+        if not base:
+            return guest.start(_copy_recv(guest, stream, address, size))
+        data = _received(stream, size)
+        memmove(base + address, data, size)
+        value: int = stream.available()
+        return value if 0 <= value <= _MAXIMUM else _level(value)
+
+    return recv
+
+
+def _received(stream: Any, size: int) -> bytes:
+    if not size:
+        return b""
+    data: bytes = stream.receive(size)
+    # What follows writes `size` bytes at an address: a stream that breaks its contract must not get there.
+    if data.__class__ is not bytes or len(data) != size:
+        raise RuntimeError(f"{type(stream).__name__}.receive({size}) gave {len(data)} {type(data).__name__}")
+    return data
+
+
+def _copy_recv(guest: GuestState, stream: Any, address: int, size: int) -> commands.Operation:
+    guest.outgoing = _received(stream, size)
+    yield commands.write(address)
+    return _level(stream.available())
+
+
+def _permit(guest: GuestState, item: Item) -> Call:
+    table = guest.table(item.realm)
+    outputs = table.outputs
+
+    def permit(_pages: int, handle: int) -> int:
+        try:
+            stream = outputs[handle]
+        except KeyError:
+            raise table.unknown(handle, OUTPUT_STREAM) from None
+        value: int = stream.permit()
+        if not 0 <= value <= _MAXIMUM:
+            value = _level(value)
+        peer = stream.peer
+        if peer is not None and peer.available():
+            return value | _PEER_SPEAKS
+        return value
+
+    return permit
+
+
+def _send(guest: GuestState, item: Item) -> Call:
+    table = guest.table(item.realm)
+    outputs = table.outputs
+    memory = guest.memory(_memory_number(item))
+    string_at = ctypes.string_at
+
+    def send(pages: int, handle: int, address: int, size: int) -> Any:
+        try:
+            stream = outputs[handle]
+        except KeyError:
+            raise table.unknown(handle, OUTPUT_STREAM) from None
+        if address + size > pages << 16:
+            commands.check_range(address, size, pages)
+        value: int = stream.permit()
+        if size > value:
+            if value < 0:
+                return _level(value)
+            raise GuestTrap(f"{TRAPS[3]}: {size} bytes, {value} permitted")
+        base = memory.base if pages == memory.pages else memory.address(pages)
+        if not base:
+            return guest.start(_copy_send(stream, address, size))
+        value = stream.send(string_at(base + address, size))
+        if not 0 <= value <= _MAXIMUM:
+            value = _level(value)
+        peer = stream.peer
+        if peer is not None and peer.available():
+            return value | _PEER_SPEAKS
+        return value
+
+    return send
+
+
+def _copy_send(stream: Any, address: int, size: int) -> commands.Operation:
+    data = b""
+    while size:
+        part = min(size, commands.MAXIMUM_READ)
+        data += yield commands.read(address, part)
+        address += part
+        size -= part
+    value = _level(stream.send(data))
+    peer = stream.peer
+    return value | _PEER_SPEAKS if peer is not None and peer.available() else value
+
+
+def _flush(guest: GuestState, item: Item) -> Call:
+    table = guest.table(item.realm)
+
+    def flush(_pages: int, handle: int) -> int:
+        return _level(table.get(OUTPUT_STREAM, handle).flush())
+
+    return flush
+
+
+def _failure(guest: GuestState, item: Item) -> Call:
+    table = guest.table(item.realm)
+
+    def failure(_pages: int, handle: int) -> int:
+        stream = table.inputs.get(handle)
+        if stream is None:
+            stream = table.outputs.get(handle)
+        if stream is None:
+            raise table.unknown(handle)
+        return table.add("wasi:io/error.error", stream.error())
+
+    return failure
+
+
+def _memory_number(item: Item) -> int:
+    if item.memory is None:
+        raise GuestTrap(f"the component's table is inconsistent: {item.name} without a memory")
+    return item.memory
+
+
+# ---------------------------------------------------------------- drops and traps
+def _drop(guest: GuestState, item: Item) -> Call:
+    table = guest.table(item.realm)
+    resource = item.resource or ""
+    interface, _, name = resource.rpartition(".")
+    dropped = guest.functions.get((interface, f"[resource-drop]{name}"))
+
+    def drop(_pages: int, handle: int) -> int:
+        target = table.remove(resource, handle)
+        if dropped is not None:
+            dropped(target)
+        else:
+            close = getattr(target, "close", None)
+            if close is not None:
+                close()
+        return 0
+
+    return drop
+
+
+def _trap(_guest: GuestState, _item: Item) -> Call:
+    def trap(_pages: int, reason: int, detail: int) -> int:
+        text = TRAPS[reason] if reason < len(TRAPS) else TRAPS[0]
+        raise GuestTrap(f"{text} ({detail:#x})" if detail else text)
+
+    return trap
+
+
+# ---------------------------------------------------------------- readiness
+def _probe(table: HandleTable, code: int) -> tuple[Any, Callable[[], Any]]:
+    """What a code stands for, and the function that says whether it is ready."""
+    kind, handle = code >> 32, code & _MASK
+    if kind == _INPUT and handle in table.inputs:
+        target = table.inputs[handle]
+        return target, target.available
+    if kind == _OUTPUT and handle in table.outputs:
+        target = table.outputs[handle]
+        return target, target.ready
+    if kind == _OTHER and handle in table.others:
+        target = table.others[handle]
+        return target, target.ready
+    raise table.unknown(handle)
+
+
+def _check(guest: GuestState, item: Item) -> Call:
+    table = guest.table(item.realm)
+
+    def check(_pages: int, code: int) -> int:
+        return _level(int(_probe(table, code)[1]()))
+
+    return check
+
+
+def _wait(guest: GuestState, item: Item) -> Call:
+    table = guest.table(item.realm)
+    clock = guest.clock
+
+    def wait(_pages: int, code: int, timeout: int) -> int | Awaitable[int]:
+        target, probe = _probe(table, code)
+        state = int(probe())
+        if state:
+            return _level(state)
+        if not timeout:
+            return 0
+        return wait_for(target, probe, None if timeout >= _NO_TIMEOUT else clock.now() + timeout)
+
+    async def wait_for(target: Any, probe: Callable[[], Any], deadline: int | None) -> int:
+        wake = clock.wake
+        try:
+            while True:
+                clock.clear()
+                target.add_waiter(wake)
+                await clock.park(deadline)
+                state = int(probe())
+                if state:
+                    return _level(state)
+                if deadline is not None and clock.now() >= deadline:
+                    return 0
+        finally:
+            target.remove_waiter(wake)
+
+    return wait
+
+
+def _watch(guest: GuestState, item: Item) -> Call:
+    table = guest.table(item.realm)
+    watched: list[Any] = guest.watched(item.realm)
+
+    def watch(_pages: int, *codes: int) -> int:
+        if len(watched) > _MAXIMUM_WATCHED:
+            raise GuestTrap(TRAPS[8])
+        watched.extend([_probe(table, code) for code in codes if code])
+        return 0
+
+    return watch
+
+
+def _wait_many(guest: GuestState, item: Item) -> Call:
+    watched: list[Any] = guest.watched(item.realm)
+    clock = guest.clock
+
+    def wait_many(_pages: int, timeout: int) -> int | Awaitable[int]:
+        targets = list(watched)
+        watched.clear()
+        bits = ready_bits(targets)
+        if bits or not timeout:
+            return bits
+        return wait_for(targets, None if timeout >= _NO_TIMEOUT else clock.now() + timeout)
+
+    def ready_bits(targets: list[tuple[Any, Callable[[], Any]]]) -> int:
+        bits = 0
+        for index, (_, probe) in enumerate(targets):
+            if probe():
+                bits |= 1 << (index if index < 62 else 62)
+        return bits
+
+    async def wait_for(targets: list[tuple[Any, Callable[[], Any]]], deadline: int | None) -> int:
+        wake = clock.wake
+        try:
+            while True:
+                clock.clear()
+                for target, _ in targets:
+                    target.add_waiter(wake)
+                await clock.park(deadline)
+                bits = ready_bits(targets)
+                if bits or (deadline is not None and clock.now() >= deadline):
+                    return bits
+        finally:
+            for target, _ in targets:
+                target.remove_waiter(wake)
+
+    return wait_many
+
+
+# ---------------------------------------------------------------- time and the search for memory
+def _sleep(guest: GuestState, _item: Item) -> Call:
+    clock = guest.clock
+
+    def sleep(_pages: int, duration: int) -> Coroutine[Any, Any, int]:
+        return sleep_until(duration, None if duration >= _NO_TIMEOUT else clock.now() + duration)
+
+    async def sleep_until(duration: int, deadline: int | None) -> int:
+        if not duration:
+            await trio.lowlevel.checkpoint()
+            return 0
+        clock.clear()
+        while deadline is None or clock.now() < deadline:
+            await clock.park(deadline)
+        return 0
+
+    return sleep
+
+
+def _hello(guest: GuestState, _item: Item) -> Call:
+    flags = int(guest.clock.virtual) | (0 if guest.direct_memory else 2)
+    return lambda _pages: flags
+
+
+def _now(guest: GuestState, _item: Item) -> Call:
+    now = guest.clock.now
+    return lambda _pages: now()
+
+
+def _locate(guest: GuestState, item: Item) -> Call:
+    return guest.memory(_memory_number(item)).locate
+
+
+_FAST_PATHS: dict[str, Callable[[GuestState, Item], Call]] = {
+    "attach": _attach,
+    "avail": _avail,
+    "check": _check,
+    "failure": _failure,
+    "flush": _flush,
+    "hello": _hello,
+    "locate": _locate,
+    "now": _now,
+    "permit": _permit,
+    "recv": _recv,
+    "send": _send,
+    "sleep": _sleep,
+    "trap": _trap,
+    "wait": _wait,
+    "wait-many": _wait_many,
+    "watch": _watch,
+}

@@ -1,0 +1,280 @@
+"""Items that call a Python function on plain values, driven by the guest's own types.
+
+Lifting the arguments reads the guest's memory and lowering the result writes it, in one of two ways. With direct
+memory both happen at once, by address. With the copy transport a lift that lacks bytes is abandoned, a READ
+brings them, and it is run again: it is pure, since handles are taken out of the table only when it has
+succeeded. Allocations are REALLOC commands in both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from wasi_sockets.component.canonical import lifts_from_memory, lowering, parameter_lifter
+from wasi_sockets.component.types import Borrow, Own, ResourceType
+from wasi_sockets.engine import commands
+from wasi_sockets.engine.memory import GuestMemory, NeedBytes
+from wasi_sockets.errors import GuestTrap
+from wasi_sockets.interposer.items import Item
+
+if TYPE_CHECKING:
+    from wasi_sockets.engine.guest import GuestState
+    from wasi_sockets.engine.handles import HandleTable
+
+__all__ = ["MAXIMUM_ARGUMENT_BYTES", "build"]
+
+MAXIMUM_ARGUMENT_BYTES = 16 << 20
+"""Bytes that the strings and lists of one call may take together. Bulk data goes through streams, which have
+limits of their own; what is left are names and datagrams."""
+
+_MASK = 0xFFFF_FFFF
+
+
+class _Access:
+    """A guest as lifting and lowering see it, for one item at a time.
+
+    Attributes:
+        taken: handles whose objects the call takes over, once it is known that it will be made.
+    """
+
+    __slots__ = ("_names", "_table", "taken")
+
+    def __init__(self, table: HandleTable) -> None:
+        self._table = table
+        self._names: dict[ResourceType, str] = {}
+        self.taken: list[tuple[str, int]] = []
+
+    def lift_handle(self, valtype: Any, handle: int) -> object:
+        resource = self._resource(valtype)
+        if isinstance(valtype, Own):
+            self.taken.append((resource, handle))
+        return self._table.get(resource, handle)
+
+    def lower_handle(self, valtype: Any, value: Any) -> int:
+        # No object stands for "let the stock function answer"; 0 is never a valid handle.
+        return 0 if value is None else self._table.add(self._resource(valtype), value)
+
+    def take(self) -> None:
+        """Take over the owned handles of the arguments."""
+        taken, self.taken = self.taken, []
+        for resource, handle in taken:
+            self._table.remove(resource, handle)
+
+    def read(self, address: int, size: int) -> bytes:
+        raise GuestTrap(
+            f"the component's table is inconsistent: {size} bytes at {address:#x} without a memory"
+        )
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> object:
+        raise GuestTrap(f"the component's table is inconsistent: a result at {address:#x} without a memory")
+
+    def _resource(self, valtype: Any) -> str:
+        if not isinstance(valtype, Own | Borrow):
+            raise NotImplementedError(f"values of type {type(valtype).__name__} cannot cross yet")
+        resource = valtype.resource
+        name = self._names.get(resource)
+        if name is None:
+            name = self._names[resource] = f"{resource.interface}.{resource.name}"
+        return name
+
+
+class _DirectAccess(_Access):
+    """Memory by address. `base` and `pages` are set before each use: they hold until guest code runs."""
+
+    __slots__ = ("base", "pages")
+
+    base: int
+    pages: int
+
+    def read(self, address: int, size: int) -> bytes:
+        if address + size > self.pages << 16:
+            commands.check_range(address, size, self.pages)
+        return ctypes.string_at(self.base + address, size)
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        size = len(data)
+        if address + size > self.pages << 16:
+            commands.check_range(address, size, self.pages)
+        ctypes.memmove(self.base + address, bytes(data), size)
+
+
+class _CopyAccess(_Access):
+    """Memory through commands: bytes that READ has brought, writes that WRITE will carry out."""
+
+    __slots__ = ("_here", "pages", "writes")
+
+    def __init__(self, table: HandleTable, pages: int) -> None:
+        super().__init__(table)
+        self.pages = pages
+        self.writes: list[tuple[int, bytes]] = []
+        self._here: list[tuple[int, bytes]] = []
+
+    def arrived(self, address: int, data: bytes) -> None:
+        self._here.append((address, data))
+
+    def read(self, address: int, size: int) -> bytes:
+        commands.check_range(address, size, self.pages)
+        if not size:
+            return b""
+        for start, data in self._here:
+            offset = address - start
+            if offset >= 0 and offset + size <= len(data):
+                return data[offset : offset + size]
+        raise NeedBytes(address, size)
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        commands.check_range(address, len(data), self.pages)
+        if data:
+            self.writes.append((address, bytes(data)))
+
+
+def build(guest: GuestState, item: Item) -> Callable[..., Any]:
+    """The function that answers an item: lift, call, lower.
+
+    Raises:
+        NotImplementedError: the guest's functions have none of that name.
+    """
+    function = guest.functions.get((item.interface, item.name))
+    function_type = item.function_type
+    if function is None or function_type is None:
+        raise NotImplementedError(f"the host has no function {item.interface}#{item.name}")
+    if item.memory is None:
+        return _build_flat(guest, item, function)
+    return _MemoryItem(guest, item, function, guest.memory(item.memory)).call
+
+
+def _build_flat(guest: GuestState, item: Item, function: Callable[..., Any]) -> Callable[..., Any]:
+    """An item that touches no memory."""
+    function_type = item.function_type
+    if function_type is None:
+        raise TypeError("an item without a type")
+    lift = parameter_lifter(function_type, item.encoding)
+    lower = lowering(function_type.result, item.encoding).flat
+    if lower is None or lifts_from_memory(function_type):
+        raise GuestTrap(f"the component's table is inconsistent: {item.name} needs a memory")
+    access = _Access(guest.table(item.realm))
+
+    async def finish(result: Awaitable[Any]) -> int:
+        return lower(await result, access)
+
+    def call(_pages: int, *flat: int) -> Any:
+        arguments = lift(flat, access)
+        if access.taken:
+            access.take()
+        result = function(*arguments)
+        if item.suspends and isinstance(result, Awaitable):
+            return finish(result)
+        return lower(result, access)
+
+    return call
+
+
+class _MemoryItem:
+    """An item that reads its arguments from memory, or writes its result there, or both."""
+
+    __slots__ = (
+        "_by_pointer",
+        "_direct",
+        "_function",
+        "_guest",
+        "_lift",
+        "_lowering",
+        "_memory",
+        "_suspends",
+        "_table",
+    )
+
+    def __init__(
+        self, guest: GuestState, item: Item, function: Callable[..., Any], memory: GuestMemory
+    ) -> None:
+        function_type = item.function_type
+        if function_type is None:
+            raise TypeError("an item without a type")
+        self._guest = guest
+        self._function = function
+        self._memory = memory
+        self._table = guest.table(item.realm)
+        self._lift = parameter_lifter(function_type, item.encoding, MAXIMUM_ARGUMENT_BYTES)
+        self._lowering = lowering(function_type.result, item.encoding)
+        self._by_pointer = self._lowering.flat is None
+        self._suspends = item.suspends
+        self._direct = _DirectAccess(self._table)
+
+    def call(self, pages: int, *flat: int) -> Any:
+        memory = self._memory
+        base = memory.base if pages == memory.pages else memory.address(pages)
+        if not base:
+            return self._guest.start(self._copied(pages, flat))
+        access = self._direct
+        access.base = base
+        access.pages = pages
+        arguments = self._lift(flat, access)
+        if access.taken:
+            access.take()
+        result = self._function(*arguments)
+        if self._suspends and isinstance(result, Awaitable):
+            return self._guest.start(self._awaited(result, pages, flat))
+        if not self._by_pointer:
+            return self._flat_result(result, access)
+        if self._lowering.allocates:
+            plan = self._lowering.plan(result)
+            if plan:
+                return self._guest.start(self._lowered(result, pages, flat))
+        self._lowering.store(result, flat[-1], (), access)
+        return 0
+
+    def _flat_result(self, result: Any, access: _Access) -> int:
+        lower = self._lowering.flat
+        value = 0 if lower is None else lower(result, access)
+        if value >> 63:
+            raise ValueError(f"{value:#x} cannot be answered by an item with memory: it looks like a command")
+        return value
+
+    def _copied(self, pages: int, flat: tuple[int, ...]) -> commands.Operation:
+        """The whole call when bytes must be copied."""
+        access = _CopyAccess(self._table, pages)
+        while True:
+            try:
+                arguments = self._lift(flat, access)
+                break
+            except NeedBytes as need:
+                access.taken.clear()
+                start, size = need.address, need.size
+            access.arrived(start, (yield commands.read(start, size)))
+        access.take()
+        result = self._function(*arguments)
+        if self._suspends and isinstance(result, Awaitable):
+            result = yield result
+        return (yield from self._lowered(result, pages, flat))
+
+    def _awaited(self, result: Awaitable[Any], pages: int, flat: tuple[int, ...]) -> commands.Operation:
+        return (yield from self._lowered((yield result), pages, flat))
+
+    def _lowered(self, result: Any, pages: int, flat: tuple[int, ...]) -> commands.Operation:
+        """Allocate for the result and write it."""
+        if not self._by_pointer:
+            return self._flat_result(result, self._direct)
+        addresses: list[int] = []
+        for align, size in self._lowering.plan(result):
+            word = yield commands.reallocate(align, size)
+            address, pages = word & _MASK, word >> 32
+            if address % align:
+                raise GuestTrap(f"pointer not aligned: the guest's realloc returned {address:#x}")
+            commands.check_range(address, size, pages)
+            addresses.append(address)
+        memory = self._memory
+        base = memory.base if pages == memory.pages else memory.address(pages)
+        if base:
+            access = self._direct
+            access.base = base
+            access.pages = pages
+            self._lowering.store(result, flat[-1], addresses, access)
+            return 0
+        copy = _CopyAccess(self._table, pages)
+        self._lowering.store(result, flat[-1], addresses, copy)
+        for address, data in copy.writes:
+            self._guest.outgoing = data
+            yield commands.write(address)
+        return 0
