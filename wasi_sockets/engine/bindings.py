@@ -173,10 +173,13 @@ def detach_store(store: Store) -> Callable[[], None]:
 
 
 class ObservedConfig(wasmtime.Config):
-    """A `Config` that tells which engine was made from it, and whether its memories are the default ones.
+    """A `Config` that tells which engine was made from it, and keeps what was set.
 
     `Engine.__init__` calls `config._consume()` and keeps no trace of the config, so the engine is the `self`
     of the calling frame. When that fails in some release the engine is merely not recognised.
+
+    Attributes:
+        settings: name -> value of every property that was assigned.
     """
 
     _memory_settings = frozenset(
@@ -187,8 +190,11 @@ class ObservedConfig(wasmtime.Config):
         super().__init__()
         self._made = made
         self.memories_are_default = True
+        self.changed: dict[str, object] = {}
 
     def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("_") and name not in ("changed", "memories_are_default"):
+            self.changed[name] = value
         if name in self._memory_settings:
             self.memories_are_default = False
         super().__setattr__(name, value)

@@ -18,7 +18,7 @@ from wasi_sockets.engine.bindings_callbacks import CallbackGuest
 if TYPE_CHECKING:
     from wasi_sockets.engine.guest import GuestState
 
-__all__ = ["DEFAULT_TICK", "EngineState", "Ticker", "config", "engine_state"]
+__all__ = ["DEFAULT_TICK", "EngineState", "Ticker", "config", "engine_settings", "engine_state"]
 
 DEFAULT_TICK = 0.002
 """Seconds between two moments at which a guest that only computes lets other tasks run."""
@@ -110,15 +110,17 @@ class EngineState:
         stores: by store-context address, the guests that live.
         ticker: None when the engine was not made from `config()`.
         direct_memory: Python may read and write the memories of its guests by address.
+        settings: every setting of its config as text; "unknown" when it was not made from `config()`.
     """
 
-    __slots__ = ("direct_memory", "running", "stores", "ticker")
+    __slots__ = ("direct_memory", "running", "settings", "stores", "ticker")
 
     def __init__(self) -> None:
         self.running: dict[int, CallbackGuest] = {}
         self.stores: dict[int, GuestState] = {}
         self.ticker: Ticker | None = None
         self.direct_memory = False
+        self.settings = "unknown"
 
 
 _states: WeakKeyDictionary[Engine, EngineState] = WeakKeyDictionary()
@@ -130,6 +132,16 @@ def engine_state(engine: Engine) -> EngineState:
     if state is None:
         state = _states[engine] = EngineState()
     return state
+
+
+def engine_settings(engine: Engine) -> str:
+    """What is known of the settings of an engine, for keys of caches of compiled code.
+
+    It need not be complete: wasmtime itself refuses code that was compiled for other settings.
+    """
+    settings = engine_state(engine).settings
+    known = "unknown" if settings is None else repr(sorted(settings.items()))
+    return f"{known} pulley={engine.is_pulley()}"
 
 
 def config(*, tick: float = DEFAULT_TICK) -> Config:
@@ -152,7 +164,14 @@ def config(*, tick: float = DEFAULT_TICK) -> Config:
         state = engine_state(engine)
         state.ticker = Ticker(tick, state.running)
         state.direct_memory = settings.memories_are_default
+        state.settings = dict(settings.settings)
+        state.settings = repr(sorted(settings.changed.items()))
 
     settings = ObservedConfig(made)
     settings.epoch_interruption = True
     return settings
+
+
+def engine_settings(engine: Engine) -> str:
+    """What is known of how the engine was configured, for telling apart code compiled for different ones."""
+    return engine_state(engine).settings
