@@ -1,7 +1,7 @@
 """The canonical ABI for the host's side of a lowered function: everything there is, to import from one place.
 
 A guest calls with flat core values; `parameter_lifter` turns them into Python values. The Python result goes
-back through its `lowering`: as one core value (`flat`), or into memory (`plan` the allocations, then `store`).
+back through its `lowering`: as one core value (`flat`), or into memory (`plan` allocations, then `store`).
 """
 
 from __future__ import annotations
