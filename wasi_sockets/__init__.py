@@ -1,0 +1,58 @@
+"""Virtual `wasi:sockets` for WebAssembly components on the PyPI package `wasmtime`.
+
+A component's sockets reach services in the same process, through memory; every other WASI interface stays the stock
+one. In a program that already uses `wasmtime` and `trio`::
+
+    network = wasi_sockets.Network()
+    engine = wasmtime.Engine(wasi_sockets.config())
+    component = wasi_sockets.load(engine, "guest.wasm")
+    linker = wasmtime.component.Linker(engine)
+    linker.add_wasip2()
+    wasi_sockets.add_to_linker(linker)
+    ...                                     # your own imports, your own store and WasiConfig
+    async with wasi_sockets.instantiate(linker, store, component, network=network) as guest:
+        await guest.call("wasi:cli/run@0.2", "run")
+
+or, for the common case, ``await wasi_sockets.run("guest.wasm", arguments, network=network)``.
+"""
+
+from __future__ import annotations
+
+from wasi_sockets._component import GuestComponent, load
+from wasi_sockets._guest import add_to_linker, instantiate
+from wasi_sockets._run import run
+from wasi_sockets.engine import Guest, config
+from wasi_sockets.errors import (
+    ComponentError,
+    GuestBusyError,
+    GuestClosedError,
+    GuestTrap,
+    InvalidComponentError,
+    UnsupportedComponentError,
+    WasiSocketsError,
+)
+from wasi_sockets.network import Network, TcpListener, TcpStream
+from wasi_sockets.wasi import InputPipe, Limits, OutputPipe
+
+__all__ = [
+    "ComponentError",
+    "Guest",
+    "GuestBusyError",
+    "GuestClosedError",
+    "GuestComponent",
+    "GuestTrap",
+    "InputPipe",
+    "InvalidComponentError",
+    "Limits",
+    "Network",
+    "OutputPipe",
+    "TcpListener",
+    "TcpStream",
+    "UnsupportedComponentError",
+    "WasiSocketsError",
+    "add_to_linker",
+    "config",
+    "instantiate",
+    "load",
+    "run",
+]

@@ -1,0 +1,97 @@
+"""Joining a guest, its network and wasmtime: what an embedding program calls."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import wasmtime
+import wasmtime.component
+
+from wasi_sockets import engine
+from wasi_sockets._component import GuestComponent
+from wasi_sockets._http import HttpPolicy, add_http, imports_http
+from wasi_sockets.engine import Guest
+from wasi_sockets.network import Network
+from wasi_sockets.wasi import Host, InputPipe, Limits, OutputPipe
+from wasi_sockets.wasi.p2 import functions
+
+__all__ = ["add_to_linker", "instantiate"]
+
+
+def add_to_linker(linker: wasmtime.component.Linker, *, http: HttpPolicy = "deny") -> None:
+    """Defines in a linker what interposed guests import besides stock WASI.
+
+    Call it after `linker.add_wasip2()`, once for each linker.
+
+    Args:
+        linker: where the guests will be instantiated from; other definitions in it are yours.
+        http: what becomes of requests that a guest makes through `wasi:http`, which the stock host would send to
+            the real network, around every policy. "deny" answers them with `HTTP-request-denied`, "stock" lets
+            them go.
+
+    Raises:
+        ValueError: an unknown `http`.
+        wasmtime.WasmtimeError: the linker defines wasi:http already.
+    """
+    add_http(linker, http)
+    engine.add_to_linker(linker)
+
+
+@asynccontextmanager
+async def instantiate(
+    linker: wasmtime.component.Linker,
+    store: wasmtime.Store,
+    component: GuestComponent,
+    *,
+    network: Network,
+    stdin: InputPipe | None = None,
+    stdout: OutputPipe | None = None,
+    stderr: OutputPipe | None = None,
+    limits: Limits | None = None,
+    thread: bool = False,
+    direct_memory: bool = True,
+) -> AsyncIterator[Guest]:
+    """Instantiates a guest on a network, and ends it with the block: connections reset, ports free.
+
+        async with wasi_sockets.instantiate(linker, store, component, network=network) as guest:
+            await guest.call("wasi:cli/run@0.2", "run")
+
+    Args:
+        linker: has stock WASI, `add_to_linker`, and whatever else the guest imports.
+        store: fresh, with its `WasiConfig` set; it takes one guest, and after a trap a new one is needed.
+        component: from `load`.
+        network: what the guest's sockets reach.
+        stdin: a virtual standard input, whose other end the caller feeds; None leaves it to the `WasiConfig`.
+        stdout: likewise; the caller drains it.
+        stderr: likewise.
+        limits: what the guest may have at most.
+        thread: poll the guest in a worker thread, for guests whose *stock* calls may block: a FIFO in a preopened
+            directory would otherwise stop the whole trio loop. Each host call then costs two thread switches.
+        direct_memory: let Python copy to and from the guest's memory by address where that is possible; else bytes
+            cross as strings, which is slower.
+
+    Raises:
+        TypeError: the component is not from `load`.
+        ValueError: linker and store do not fit together, or `add_to_linker` was forgotten.
+        GuestBusyError: the store already has a guest.
+        wasmtime.WasmtimeError: the component cannot be instantiated, such as for a missing import.
+    """
+    if not isinstance(component, GuestComponent):
+        raise TypeError(f"component must come from wasi_sockets.load(), not {type(component).__name__}")
+    host = Host(network, stdin=stdin, stdout=stdout, stderr=stderr, limits=limits)
+    if imports_http(component.type.imports(store.engine)):
+        store.set_wasi_http()  # without it the process aborts at the first call
+    try:
+        async with engine.instantiate(
+            linker,
+            store,
+            component,
+            functions=functions(host),
+            items=component.items,
+            thread=thread,
+            direct_memory=direct_memory,
+        ) as guest:
+            yield guest
+    finally:
+        host.release()
