@@ -179,7 +179,8 @@ class ObservedConfig(wasmtime.Config):
     of the calling frame. When that fails in some release the engine is merely not recognised.
 
     Attributes:
-        settings: name -> value of every property that was assigned.
+        changed: name -> value of every setting that was assigned.
+        memories_are_default: none of them is about how linear memories are laid out.
     """
 
     _memory_settings = frozenset(

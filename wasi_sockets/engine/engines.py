@@ -134,16 +134,6 @@ def engine_state(engine: Engine) -> EngineState:
     return state
 
 
-def engine_settings(engine: Engine) -> str:
-    """What is known of the settings of an engine, for keys of caches of compiled code.
-
-    It need not be complete: wasmtime itself refuses code that was compiled for other settings.
-    """
-    settings = engine_state(engine).settings
-    known = "unknown" if settings is None else repr(sorted(settings.items()))
-    return f"{known} pulley={engine.is_pulley()}"
-
-
 def config(*, tick: float = DEFAULT_TICK) -> Config:
     """A `wasmtime.Config` for engines whose guests share a trio loop.
 
@@ -164,7 +154,6 @@ def config(*, tick: float = DEFAULT_TICK) -> Config:
         state = engine_state(engine)
         state.ticker = Ticker(tick, state.running)
         state.direct_memory = settings.memories_are_default
-        state.settings = dict(settings.settings)
         state.settings = repr(sorted(settings.changed.items()))
 
     settings = ObservedConfig(made)
@@ -173,5 +162,8 @@ def config(*, tick: float = DEFAULT_TICK) -> Config:
 
 
 def engine_settings(engine: Engine) -> str:
-    """What is known of how the engine was configured, for telling apart code compiled for different ones."""
-    return engine_state(engine).settings
+    """What is known of how an engine was configured, for keys of caches of compiled code.
+
+    It need not be complete: wasmtime itself refuses code that was compiled for other settings.
+    """
+    return f"{engine_state(engine).settings} pulley={engine.is_pulley()}"
