@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from debian import RUST, WASI_LIBC
 from toolchains import HERE, NODE_TOOLS, PYTHON_TOOLS, Toolchain, run
 from wit_text import with_wasi
 
@@ -56,17 +58,20 @@ def _python(scratch: Path, output: Path) -> None:
     )
 
 
+def _zig() -> tuple[Path | str, ...]:
+    return (PYTHON_TOOLS.ensure() / "bin" / "python", "-m", "ziglang")
+
+
 def _freestanding_c(source: str, version: str) -> Callable[[Path, Path], None]:
     def build(scratch: Path, output: Path) -> None:
         core, wit = scratch / "core.wasm", scratch / "world.wit"
         run(
-            *(PYTHON_TOOLS.ensure() / "bin" / "python", "-m", "ziglang", "cc"),
-            *("-target", "wasm32-freestanding", "-Os", "-Wall", "-Wextra", "-Werror"),
+            *(*_zig(), "cc", "-target", "wasm32-freestanding", "-Os", "-Wall", "-Wextra", "-Werror"),
             *("-fno-builtin", "-mbulk-memory", "-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all"),
-            *(f'-DWASI_VERSION="{version}"', "-o", core, HERE / "c" / source),
+            *(f'-DWASI_VERSION="{version}"', "-o", core, HERE / "c-freestanding" / source),
             environment={"ZIG_GLOBAL_CACHE_DIR": str(scratch), "ZIG_LOCAL_CACHE_DIR": str(scratch)},
         )
-        world = (HERE / "c" / "command.wit").read_text()
+        world = (HERE / "c-freestanding" / "command.wit").read_text()
         wit.write_text(with_wasi(world, version, _node_modules()))
         _make_component(core, output, world="command", wit=wit)
 
@@ -82,11 +87,51 @@ def _javascript(scratch: Path, output: Path) -> None:
     )
 
 
+def _c_with_sockets(source: str) -> Callable[[Path, Path], None]:
+    def build(scratch: Path, output: Path) -> None:
+        core, libc = scratch / "core.wasm", WASI_LIBC.ensure() / "usr"
+        (zig_headers,) = PYTHON_TOOLS.ensure().glob("lib/python3*/site-packages/ziglang/lib/include")
+        run(
+            # Debian's libc instead of Zig's, whose own is wasip1 and without connect.
+            *(*_zig(), "cc", "-target", "wasm32-wasi", "-U__wasip1__", "-D__wasip2__"),
+            *("-nostdinc", "-isystem", libc / "include" / "wasm32-wasip2", "-isystem", zig_headers),
+            *("-Os", "-Wall", "-Wextra", "-Werror", "-Wl,--strip-all", "-nostdlib", "-o", core),
+            *(libc / "lib" / "wasm32-wasip2" / "crt1-command.o", HERE / "c-sockets" / source),
+            *(libc / "lib" / "wasm32-wasip2" / "libc.a", "-lcompiler_rt"),
+            environment={"ZIG_GLOBAL_CACHE_DIR": str(scratch), "ZIG_LOCAL_CACHE_DIR": str(scratch)},
+        )
+        _make_component(core, output)
+
+    return build
+
+
+def _rust(source: str) -> Callable[[Path, Path], None]:
+    def build(scratch: Path, output: Path) -> None:
+        core, root = scratch / "core.wasm", RUST.ensure()
+        # rustc names the kind of linker first, which Zig's wasm-ld does not understand.
+        linker = scratch / "linker"
+        linker.write_text(f'#!/bin/sh\nshift 2\nexec {shlex.join(map(str, _zig()))} wasm-ld "$@"\n')
+        linker.chmod(0o755)
+        libraries = next(root.glob("usr/lib/*-linux-gnu"))
+        loader = next(libraries.glob("ld-linux*.so.*"))
+        run(
+            *(loader, "--library-path", f"{libraries}:{root}/usr/lib/llvm-19/lib"),
+            *(root / "usr" / "bin" / "rustc", "--sysroot", root / "usr", "--target", "wasm32-wasip2"),
+            *("-C", "opt-level=s", "-C", "panic=abort", "-C", "strip=symbols"),
+            *("-C", f"linker={linker}", "-C", "linker-flavor=wasm-ld", "--edition", "2021"),
+            *("-D", "warnings", "-o", core, HERE / "rust" / source),
+        )
+        # This std still calls a few wasip1 functions.
+        _make_component(core, output, adapter="command")
+
+    return build
+
+
 def _c(name: str, source: str, about: str, version: str) -> Guest:
     return Guest(
         f"{name}-{version}",
         f"{about}, C without libc, WASI {version}",
-        (HERE / "c", HERE / "make_component.mjs", HERE / "wit_text.py"),
+        (HERE / "c-freestanding", HERE / "make_component.mjs", HERE / "wit_text.py"),
         (PYTHON_TOOLS, NODE_TOOLS),
         _freestanding_c(source, version),
     )
@@ -108,5 +153,27 @@ GUESTS = (
         (HERE / "js", HERE / "wit_text.py"),
         (NODE_TOOLS,),
         _javascript,
+    ),
+    *(
+        Guest(
+            f"c-sockets-{source}",
+            f"{source} in C with BSD sockets",
+            (HERE / "c-sockets" / f"{source}.c", HERE / "make_component.mjs"),
+            (PYTHON_TOOLS, NODE_TOOLS, WASI_LIBC),
+            _c_with_sockets(f"{source}.c"),
+            optional=True,
+        )
+        for source in ("client", "server")
+    ),
+    *(
+        Guest(
+            f"rust-{source}",
+            f"{source} in Rust with std::net",
+            (HERE / "rust" / f"{source}.rs", HERE / "make_component.mjs"),
+            (PYTHON_TOOLS, NODE_TOOLS, RUST),
+            _rust(f"{source}.rs"),
+            optional=True,
+        )
+        for source in ("client", "server")
     ),
 )

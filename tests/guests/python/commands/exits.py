@@ -9,8 +9,8 @@ from commands.failure import Failure
 def leave(how: str = "sys", code: str = "0") -> None:
     """End by `sys` (sys.exit), `os` (os._exit), `raise` (uncaught), `failure` (error result) or `abort`.
 
-    `sys` raises SystemExit through `run`, which componentize-py reports like any exception; it is the
-    guest's `exits.py` that turns it into WASI's own exit, as the `python` program does.
+    componentize-py lets SystemExit trap like any other exception, so `sys` does what the `python` program
+    does with it. WASI 0.2 passes on only whether the code was 0: any other arrives at the host as 1.
     """
     print("leaving by", how, flush=True)
     if how == "sys":
