@@ -217,6 +217,23 @@ async def test_every_address_of_a_name_is_tried() -> None:
     assert str(stream.remote_address) == "[::1]:5432"
 
 
+async def test_a_connect_that_its_owner_loses_does_not_go_on_to_the_next_address() -> None:
+    network = Network()
+    network.add_name("db", "127.0.0.1", "::1")
+    network.listen_tcp(5432, backlog=1)
+    network.listen_tcp(5432, "::1")
+    await network.connect_tcp("127.0.0.1", 5432)
+
+    async def expect_reset() -> None:
+        with pytest.raises(ConnectionResetError, match="5432"):
+            await network.connect_tcp("db", 5432, owner="guest")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(expect_reset)
+        await wait_all_tasks_blocked()
+        network.release("guest")
+
+
 async def test_a_connect_waits_while_the_backlog_is_full() -> None:
     network = Network()
     listener = network.listen_tcp(80, backlog=1)

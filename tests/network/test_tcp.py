@@ -268,6 +268,21 @@ def test_close_without_unread_data_is_clean() -> None:
         client.send_pipe.write(b"anybody?")
 
 
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_what_an_end_wakes_may_end_it_again(end: str) -> None:
+    network = Network()
+    client, server = pair(network)
+    client.send_pipe.write(b"1234")
+    server.receive_pipe.read(4)
+    server.receive_pipe.readable.add(server.close)
+    server.send_pipe.writable.add(server.abort)
+    client.receive_pipe.readable.add(client.close)
+    getattr(server, end)()
+    assert client.closed
+    assert network.sockets() == []
+    assert network.statistics().bytes_delivered == 4
+
+
 def test_abort_resets_both_ends_and_drops_what_was_queued() -> None:
     network = Network()
     client, server = pair(network)

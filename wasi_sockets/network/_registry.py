@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -64,7 +65,7 @@ class NetworkStatistics:
     bytes_delivered: int
 
 
-class Endpoint:
+class Endpoint(ABC):
     """Something that exists in a network and belongs to somebody: a port, a listener, a connection...
 
     Attributes:
@@ -79,13 +80,13 @@ class Endpoint:
         self.owner: Final = owner
         self.created: Final = registry.clock()
 
+    @abstractmethod
     def abort(self) -> None:
         """End it at once, and release all that it holds. Idempotent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self, now: float) -> SocketRecord:
         """Its line in the list of sockets. `now` in seconds of the network's clock."""
-        raise NotImplementedError
 
 
 class Registry:

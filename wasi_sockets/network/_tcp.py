@@ -87,6 +87,7 @@ class TcpConnection(Endpoint):
         """
         if self.closed:
             return
+        self.closed = True  # first, as what wakes below may close again
         if self.receive_pipe.buffered:
             self._count_reset()
             self.receive_pipe.abort()
@@ -100,6 +101,7 @@ class TcpConnection(Endpoint):
         """Reset the connection and free the port: the peer loses what it has not read yet. Idempotent."""
         if self.closed:
             return
+        self.closed = True
         self._count_reset()
         self.receive_pipe.abort()
         self.send_pipe.abort()
@@ -111,7 +113,6 @@ class TcpConnection(Endpoint):
             self._registry.connections_reset += 1
 
     def _leave(self) -> None:
-        self.closed = True
         registry = self._registry
         registry.remove(self)
         registry.bytes_delivered += self.receive_pipe.delivered
