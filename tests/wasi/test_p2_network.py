@@ -5,9 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
-from p2_guest import Guest
 from hypothesis import given
 from hypothesis import strategies as st
+from p2_guest import Guest
 
 from wasi_sockets.component.values import Err
 from wasi_sockets.network import IpAddress, SocketAddress

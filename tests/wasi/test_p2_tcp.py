@@ -117,6 +117,21 @@ class TestFunctions:
         assert [record.owner for record in guest.host.network.sockets()] == [other.host]
         assert other.tcp("accept", kept) == Err("would-block")
 
+    def test_a_released_guest_can_still_be_closed_handle_by_handle(self, guest: Guest) -> None:
+        """A guest that trapped: first its peers see a reset, then its handle table is emptied."""
+        service = Guest(Host(guest.host.network))
+        remote = service.tcp("local-address", listener := service.listener(LOOPBACK["ipv4"]))
+        client, bound, waiting = guest.socket(), guest.listener(LOOPBACK["ipv6"]), guest.socket()
+        guest.tcp("start-connect", client, guest.network, remote)
+        streams: Any = guest.tcp("finish-connect", client)
+        guest.tcp("start-connect", waiting, guest.network, remote)
+        server = End(service.tcp("accept", listener))
+        guest.host.release()
+        assert server.input.available() == -2
+        for target in (*streams, client, bound, waiting):
+            target.close()
+        assert guest.host.sockets.open_sockets == 0
+
 
 class TestStreams:
     def test_bytes_both_ways(self, ends: tuple[End, End]) -> None:

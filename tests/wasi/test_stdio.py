@@ -108,6 +108,17 @@ class TestInput:
         assert StdinStream(pipe).available() == 5
         nursery.cancel_scope.cancel()
 
+    def test_input_that_is_there_already(self) -> None:
+        pipe = InputPipe()
+        pipe.fill(bytes(100_000))
+        stream = StdinStream(pipe)
+        assert stream.available() == 100_000
+        stream.receive(100_000)
+        assert stream.available() == -1
+        nothing = InputPipe()
+        nothing.fill()
+        assert StdinStream(nothing).available() == -1
+
     async def test_a_failing_source_fails_the_guests_read_once(self) -> None:
         pipe = InputPipe()
         stream = StdinStream(pipe)

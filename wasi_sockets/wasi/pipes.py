@@ -26,7 +26,7 @@ _CAPACITY: Final = 64 * 1024
 
 
 class InputPipe:
-    """Bytes on their way to a guest. Run `feed` in a task, beside the guest.
+    """Bytes on their way to a guest. Run `feed` in a task, beside the guest, or `fill` it before.
 
     Attributes:
         pipe: what the guest reads.
@@ -46,6 +46,11 @@ class InputPipe:
         if not self._asked:
             self._asked = True
             self._wanted.wake_all()
+
+    def fill(self, data: bytes = b"") -> None:
+        """Give the guest all of its input at once, and then the end, instead of running `feed`."""
+        self.pipe.write(data)
+        self.pipe.end()
 
     async def feed(self, receive: Callable[[int], Awaitable[bytes | bytearray]]) -> None:
         """Bring what `receive` gives to the guest until it gives `b""`, fails, or the task is cancelled.

@@ -39,6 +39,7 @@ class ByteInput(Protocol):
     def available(self) -> int: ...
     def receive(self, size: int, /) -> bytes: ...
     def error(self) -> object: ...
+    def close(self) -> None: ...
 
 
 class ByteOutput(Protocol):
@@ -51,6 +52,7 @@ class ByteOutput(Protocol):
     def send(self, data: bytes, /) -> int: ...
     def flush(self) -> int: ...
     def error(self) -> object: ...
+    def close(self) -> None: ...
 
 
 class PipeInputStream:
@@ -136,11 +138,13 @@ class PipeOutputStream:
 
         When the peer went away after the permit was given, nothing is sent and the answer says so.
         """
+        pipe = self._pipe
         try:
-            self._pipe.write(data)
+            pipe.write(data)
         except OSError:
             pass  # the state tells it
-        return self.permit()
+        state = pipe.permit()
+        return self.permit() if state == -2 else state
 
     def flush(self) -> int:
         """0, or -1 or -2 as `permit` (rule 5)."""

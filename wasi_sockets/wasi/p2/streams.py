@@ -12,7 +12,7 @@ from typing import Final
 
 from wasi_sockets.component.values import Err
 from wasi_sockets.errors import GuestTrap
-from wasi_sockets.wasi.p2.byte_streams import ByteInput, ByteOutput, PipeInputStream, PipeOutputStream
+from wasi_sockets.wasi.p2.byte_streams import ByteInput, ByteOutput
 from wasi_sockets.wasi.waiting import wait_until_ready
 
 __all__ = ["FUNCTIONS"]
@@ -133,6 +133,11 @@ async def blocking_splice(output: ByteOutput, source: ByteInput, length: int) ->
             return await _finish_flush(output) or moved
 
 
+def drop(stream: ByteInput | ByteOutput) -> None:
+    """Dropping a stream of whatever kind."""
+    stream.close()
+
+
 FUNCTIONS: Final[dict[tuple[str, str], Callable[..., object]]] = {
     (_INTERFACE, "[method]input-stream.skip"): skip,
     (_INTERFACE, "[method]input-stream.blocking-skip"): blocking_skip,
@@ -140,6 +145,6 @@ FUNCTIONS: Final[dict[tuple[str, str], Callable[..., object]]] = {
     (_INTERFACE, "[method]output-stream.blocking-write-zeroes-and-flush"): blocking_write_zeroes_and_flush,
     (_INTERFACE, "[method]output-stream.splice"): splice,
     (_INTERFACE, "[method]output-stream.blocking-splice"): blocking_splice,
-    (_INTERFACE, "[resource-drop]input-stream"): PipeInputStream.close,
-    (_INTERFACE, "[resource-drop]output-stream"): PipeOutputStream.close,
+    (_INTERFACE, "[resource-drop]input-stream"): drop,
+    (_INTERFACE, "[resource-drop]output-stream"): drop,
 }
