@@ -1,0 +1,104 @@
+# Every target does its own set-up, in .venv and build/; nothing else on the machine is touched.
+# Needs: Python 3.11 or newer (PYTHON=... picks one), node with npm for the guests, and a network the first time.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ENVIRONMENT := $(VENV)/.installed
+STOCK := build/stock
+STOCK_ENVIRONMENT := $(STOCK)/.installed
+
+# What each target runs. ARGS is handed on: make test ARGS='-k pipes'
+ARGS ?=
+DEMO := $(BIN)/python -m service.demo
+DEMO_GUESTS := python
+FUZZ := $(BIN)/python tools/fuzz.py
+LEAKS := $(BIN)/python tools/leaks.py
+SOAK := $(BIN)/python tools/soak.py
+DIFFERENTIAL := $(BIN)/python tools/differential.py --stock $(STOCK)/bin/python
+BENCH := $(BIN)/python benchmarks/run.py --stock $(STOCK)/bin/python
+BUILD_GUESTS := $(BIN)/python tests/guests/build.py
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup guests demo test lint format types fuzz leaks soak differential bench lock news clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
+
+setup: $(ENVIRONMENT) ## make .venv with the locked packages and this project
+
+# Prints the first Python that is new enough.
+define FIND_PYTHON
+for candidate in '$(PYTHON)' python3.11 python3.12 python3.13 python3.14 python3; do \
+  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+    echo "$$candidate"; exit 0; fi; done; \
+echo 'No Python 3.11 or newer with venv was found; name one: make PYTHON=/path/to/python3' >&2; exit 1
+endef
+
+$(ENVIRONMENT): requirements.lock pyproject.toml
+	@echo 'Setting up $(VENV)'
+	@test -x $(BIN)/python || { python="$$($(FIND_PYTHON))" && "$$python" -m venv $(VENV); }
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(STOCK_ENVIRONMENT): benchmarks/stock.lock $(ENVIRONMENT)
+	@echo 'Setting up $(STOCK)'
+	@test -x $(STOCK)/bin/python || $(BIN)/python -m venv $(STOCK)
+	@$(STOCK)/bin/python -m pip install --quiet --require-hashes --requirement benchmarks/stock.lock
+	@touch $@
+
+guests: $(ENVIRONMENT) ## build the guest components that changed (build/guests)
+	@$(BUILD_GUESTS) $(ARGS)
+
+demo: $(ENVIRONMENT) ## a CPython guest served by an ASGI application in this process
+	@$(BUILD_GUESTS) $(DEMO_GUESTS)
+	$(DEMO) $(ARGS)
+
+test: $(ENVIRONMENT) ## every test
+	@$(BUILD_GUESTS)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(ENVIRONMENT) ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(ENVIRONMENT) ## ruff: put in order what can be
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(ENVIRONMENT) ## mypy --strict
+	$(BIN)/mypy
+
+fuzz: $(ENVIRONMENT) ## mutated components and hostile guests, the long run
+	@$(BUILD_GUESTS)
+	$(FUZZ) $(ARGS)
+
+leaks: $(ENVIRONMENT) ## resident memory after many round trips, connections and instances
+	@$(BUILD_GUESTS)
+	$(LEAKS) $(ARGS)
+
+soak: $(ENVIRONMENT) ## a long mixed load
+	@$(BUILD_GUESTS)
+	$(SOAK) $(ARGS)
+
+differential: $(ENVIRONMENT) $(STOCK_ENVIRONMENT) ## the same guests on the stock host and on ours
+	@$(BUILD_GUESTS)
+	$(DIFFERENTIAL) $(ARGS)
+
+bench: $(ENVIRONMENT) $(STOCK_ENVIRONMENT) ## measure against stock wasmtime 47 over kernel loopback
+	@$(BUILD_GUESTS)
+	$(BENCH) $(ARGS)
+
+lock: ## write the lock files anew (ARGS='--upgrade')
+	PYTHON="$$($(FIND_PYTHON))" tools/lock.sh $(ARGS)
+
+news: $(ENVIRONMENT) ## show what the news fragments add to the changelog
+	$(BIN)/towncrier build --draft --version next
+
+clean: ## remove everything that was built, .venv included
+	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

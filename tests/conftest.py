@@ -1,0 +1,37 @@
+"""Fixtures that every room's tests may use: the guest components."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILT = ROOT / "build" / "guests"
+TEXTS = ROOT / "tests" / "guests" / "wat"
+
+
+def _guest_file(name: str) -> Path:
+    record = BUILT / f"{name}.json"
+    try:
+        outcome = json.loads(record.read_text())
+    except FileNotFoundError:
+        pytest.fail(f"the guest {name} has not been built: run `make guests`")
+    if outcome["status"] == "unavailable":
+        pytest.skip(f"the guest {name} could not be built here: {outcome['reason']}")
+    return BUILT / f"{name}.wasm"
+
+
+@pytest.fixture(scope="session")
+def guest_file() -> Callable[[str], Path]:
+    """Gives the path of a built guest, as in `guest_file("python")`; skips when its toolchain is not to be had."""
+    return _guest_file
+
+
+@pytest.fixture(scope="session")
+def wat_guest() -> Callable[[str], bytes]:
+    """Gives the binary of a guest written as text, as in `wat_guest("echo")`."""
+    return lambda name: bytes(wasmtime.wat2wasm((TEXTS / f"{name}.wat").read_text()))
