@@ -103,14 +103,28 @@ async def test_a_closed_reader_is_a_broken_pipe(ends: tuple[int, int]) -> None:
     assert stream.permit() == -1
 
 
-async def test_a_descriptor_that_others_made_non_blocking_is_waited_for(ends: tuple[int, int]) -> None:
+async def test_a_descriptor_that_others_made_non_blocking_is_waited_for(
+    ends: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader, writer = ends
     os.set_blocking(writer, False)
-    data = bytes(300_000)
+    write, refused = os.write, threading.Event()
+
+    def noticing_write(descriptor: int, data: bytes) -> int:
+        try:
+            return write(descriptor, data)
+        except BlockingIOError:
+            refused.set()
+            raise
+
+    monkeypatch.setattr(os, "write", noticing_write)
+    data = bytes(300_000)  # more than a pipe holds
     received = bytearray()
     receive = receive_from(reader)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send_to(writer), data)
+        while not refused.is_set():
+            await trio.lowlevel.checkpoint()
         while len(received) < len(data):
             received += await receive(65536)
     assert received == data

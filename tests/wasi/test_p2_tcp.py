@@ -249,6 +249,7 @@ class TestStreams:
         assert client.output.send(b"x") == -2
         assert str(client.output.error()) == "connection-reset"
         assert client.output.permit() == -1
+        assert client.output.send(b"x") == -1
         assert client.output.flush() == -1
 
     def test_what_was_shut_down_before_a_reset_stays_closed(

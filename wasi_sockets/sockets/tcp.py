@@ -338,7 +338,7 @@ class TcpSocket:
             connection.close()
         if listener is not None:
             listener.close()
-        if reservation is not None and attempt is None:  # an attempt takes its reservation over
+        if reservation is not None:  # idempotent: an attempt had taken it over
             reservation.release()
 
     def _step(self, operation: Operation) -> ErrorCode | None:

@@ -80,9 +80,8 @@ async def blocking_write_zeroes_and_flush(stream: ByteOutput, length: int) -> Er
         size = min(length, permit)
         if size:
             length -= size
-            state = stream.send(bytes(size))
-            if state == -2 or (state == -1 and length):
-                return _stream_error(stream, state)
+            if stream.send(bytes(size)) == -2:
+                return _stream_error(stream, -2)
         if not length:
             return await _finish_flush(stream)
 
