@@ -68,7 +68,13 @@ class CompiledCache:
 
     def key(self, wasm: bytes, settings: str) -> str:
         """The name of a guest compiled by this version for an engine with these settings."""
-        parts = (hashlib.sha256(wasm).hexdigest(), _rewriter_version(), version("wasmtime"), settings, sys.platform)
+        parts = (
+            hashlib.sha256(wasm).hexdigest(),
+            _rewriter_version(),
+            version("wasmtime"),
+            settings,
+            sys.platform,
+        )
         return hashlib.sha256("\0".join((str(_FORMAT), *parts)).encode()).hexdigest()
 
     def find(self, key: str) -> Entry | None:

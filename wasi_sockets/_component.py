@@ -58,7 +58,9 @@ def load(
     said = progress or _silent
     said("reading")
     wasm = _bytes_of(source)
-    store = CompiledCache(default_directory() if cache is True else Path(cache)) if cache is not False else None
+    store = (
+        CompiledCache(default_directory() if cache is True else Path(cache)) if cache is not False else None
+    )
     key = store.key(wasm, engine_settings(engine)) if store is not None else ""
     found = store.find(key) if store is not None else None
     if store is not None and found is not None:

@@ -43,7 +43,9 @@ def _pack(value: Any) -> Any:
         return {"resource": [value.interface, value.name]}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            type(value).__name__: [_pack(getattr(value, each.name)) for each in dataclasses.fields(value) if each.init]
+            type(value).__name__: [
+                _pack(getattr(value, each.name)) for each in dataclasses.fields(value) if each.init
+            ]
         }
     return value
 
@@ -62,7 +64,9 @@ def _unpack(value: Any) -> Any:
 def items_to_json(items: tuple[Item, ...]) -> str:
     """The table as text."""
     names = [each.name for each in dataclasses.fields(Item)]
-    return json.dumps([[_pack(getattr(item, name)) for name in names] for item in items], separators=(",", ":"))
+    return json.dumps(
+        [[_pack(getattr(item, name)) for name in names] for item in items], separators=(",", ":")
+    )
 
 
 def items_from_json(text: str) -> tuple[Item, ...]:
@@ -72,6 +76,9 @@ def items_from_json(text: str) -> tuple[Item, ...]:
         ValueError: the text is not what `items_to_json` writes.
     """
     try:
-        return tuple(Item(*(_unpack(value) for value in row)) for row in json.loads(text))
+        rows = json.loads(text)
+        if not isinstance(rows, list):
+            raise TypeError("no list")
+        return tuple(Item(*(_unpack(value) for value in row)) for row in rows)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"not a table of items: {error!r}") from error

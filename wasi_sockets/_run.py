@@ -90,7 +90,9 @@ async def run(
     add_to_linker(linker, http=http)
     store = wasmtime.Store(engine)
     own_name = name if name is not None else _name_of(source)
-    store.set_wasi(_wasi_config([own_name, *arguments], environment or {}, directories or {}, stdin, stdout, stderr))
+    store.set_wasi(
+        _wasi_config([own_name, *arguments], environment or {}, directories or {}, stdin, stdout, stderr)
+    )
 
     pipes = _Pipes(stdin, stdout, stderr)
 
