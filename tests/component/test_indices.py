@@ -64,7 +64,8 @@ def test_a_built_guest_compiles_after_everything_was_shifted(path) -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_shifting_moves_every_reference_once(name: str) -> None:
     component = read_component(sample(name))
-    for before, after in zip(component.definitions, shifted(component).definitions[len(PRELUDE) :], strict=True):
+    moved = shifted(component).definitions[len(PRELUDE) :]
+    for before, after in zip(component.definitions, moved, strict=True):
         expected = [(space, index + SHIFTS[space]) for space, index in references(before)]
         assert references(after) == expected
 

@@ -361,8 +361,16 @@ def _flat_only_part(valtype: Any) -> FlatLowerer | None:
         key, part = valtype.fields[0]
     else:
         key, part = 0, valtype.element if isinstance(valtype, FixedList) else valtype.items[0]
-    lower = _flat_lowerer(part)
-    return None if lower is None else lambda value, access: lower(value[key], access)
+    lower_part = _flat_lowerer(part)
+    if lower_part is None:
+        return None
+
+    def lower(value: Any, access: WriteAccess) -> int:
+        if len(value) != 1:
+            raise ValueError(f"one field is wanted, {len(value)} given")
+        return lower_part(value[key], access)
+
+    return lower
 
 
 def _flat_scalar(valtype: str) -> FlatLowerer:
