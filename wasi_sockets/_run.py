@@ -180,7 +180,8 @@ class _Pipes:
         self.descriptors = (stdin, stdout, stderr)
         self.stdin = InputPipe()
         self.stdout = OutputPipe()
-        self.stderr = OutputPipe()
+        # One pipe for one file: the order between what goes to the two is the guest's.
+        self.stderr = self.stdout if _same_file(stdout, stderr) else OutputPipe()
         self.reading = trio.CancelScope()
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -190,7 +191,8 @@ class _Pipes:
                 stream.flush()  # what this program wrote before comes before what the guest writes
         nursery.start_soon(self.feed, stdin)
         nursery.start_soon(self.stdout.drain, _discard if stdout is None else send_to(stdout))
-        nursery.start_soon(self.stderr.drain, _discard if stderr is None else send_to(stderr))
+        if self.stderr is not self.stdout:
+            nursery.start_soon(self.stderr.drain, _discard if stderr is None else send_to(stderr))
 
     async def feed(self, descriptor: int | None) -> None:
         with self.reading:
@@ -200,6 +202,15 @@ class _Pipes:
         self.reading.cancel()
         self.stdout.finish()
         self.stderr.finish()
+
+
+def _same_file(one: int | None, other: int | None) -> bool:
+    if one is None or other is None:
+        return False
+    try:
+        return one == other or os.path.samestat(os.fstat(one), os.fstat(other))
+    except OSError:
+        return False
 
 
 async def _discard(_: bytes) -> None:
