@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from wasi_sockets.component.reader import read_component
 from wasi_sockets.component.writer import write_component
+from wasi_sockets.errors import UnsupportedComponentError
 from wasi_sockets.interposer.flow import look_through
 from wasi_sockets.interposer.items import Item
 from wasi_sockets.interposer.plan import plan
@@ -38,8 +39,15 @@ def interpose(wasm: bytes) -> Interposition:
         UnsupportedComponentError: the component uses something that cannot be interposed; the message names it
             and says what to do.
     """
-    root = look_through(read_component(wasm))
-    planned, items = plan(root)
-    if not planned.needs:
-        return Interposition(wasm, ())
-    return Interposition(write_component(rewrite(planned)), items)
+    try:
+        root = look_through(read_component(wasm))
+        planned, items = plan(root)
+        if not planned.needs:
+            return Interposition(wasm, ())
+        return Interposition(write_component(rewrite(planned)), items)
+    except RecursionError:
+        # The limits on nesting leave room for a caller some hundred frames deep, not for every caller.
+        raise UnsupportedComponentError(
+            "components or types inside each other",
+            "more levels than Python's stack has room for; make it flatter, or call from less deep",
+        ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from wasi_sockets.component.indices import map_indices
 from wasi_sockets.component.model import (
     BorrowDef,
     Declaration,
@@ -17,12 +18,13 @@ from wasi_sockets.component.model import (
     FunctionDef,
     InstanceDef,
     ResultDef,
+    Sort,
     TypeDefinition,
     defines,
 )
 from wasi_sockets.errors import UnsupportedComponentError
 
-__all__ = ["extended"]
+__all__ = ["extended", "refers_outside"]
 
 _IN = "[method]input-stream."
 _OUT = "[method]output-stream."
@@ -128,6 +130,18 @@ class _Extension:
         )
 
 
+def refers_outside(declared: InstanceDef) -> bool:
+    """Whether the type means something else when it is moved into another component."""
+    inside: list[Sort] = []
+
+    def found(space: Sort, index: int) -> int:
+        inside.append(space)
+        return index
+
+    map_indices(TypeDefinition(declared), found, lambda space, _, index: found(space, index))
+    return bool(inside)
+
+
 def extended(import_name: str, declared: InstanceDef, functions: Collection[str]) -> InstanceDef:
     """The instance type with these functions declared too.
 
@@ -135,6 +149,7 @@ def extended(import_name: str, declared: InstanceDef, functions: Collection[str]
         UnsupportedComponentError: a function's type cannot be told from what is declared.
     """
     extension = _Extension(import_name, declared)
-    for name in sorted(functions, key=lambda name: name != _OUT + "flush"):
+    # A fixed order, so that the same guest always gives the same bytes.
+    for name in sorted(functions):
         extension.add(name)
     return InstanceDef(tuple(extension.declarations))

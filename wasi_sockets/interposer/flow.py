@@ -29,8 +29,15 @@ __all__ = [
 MAX_SCOPES = 256
 """Component instances in one guest. Nesting that doubles at each level would otherwise never end."""
 
-MAX_DEFINITIONS = 1_000_000
-"""Definitions looked at in all, each counted as often as the component around it is instantiated."""
+MAX_DEPTH = 50
+"""Component instances inside each other: each costs Python's stack some frames, here and when it is rewritten."""
+
+MAX_DEFINITIONS = 250_000
+"""Definitions and declarations looked at in all, each counted as often as its surroundings are instantiated.
+Python looks at some 200,000 in a second."""
+
+MAX_START_RESULTS = 1_000
+"""Values that a start function may return; `MAX_WASM_START_ARGS` of wasmparser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class FunctionEntity:
     Attributes:
         type: its resolved type; None where it cannot be known (an export of an imported component).
         interface: for a function of the host, the interface without version; else "".
-        name: its name there.
+        name: its name there; for a function that is imported by itself, the name of that import.
         instance: the host instance that it came from, None for all others.
     """
 
@@ -93,6 +100,7 @@ class Scope:
         written_in: the scope around its definition, None for the guest itself.
         made_in: the scope that instantiates it; the same for all but components handed about by alias.
         path: how messages name it.
+        depth: how many component instances lie inside each other here, this one included.
         spaces: what each index of a component-level index space stands for.
         children: position of an `Instantiate` in `component.definitions` -> the scope that it makes.
         imports: position of an `Import` -> what was given for it.
@@ -104,6 +112,7 @@ class Scope:
     written_in: Scope | None
     made_in: Scope | None
     path: str
+    depth: int = 1
     spaces: dict[str, list[Entity]] = field(default_factory=dict)
     children: dict[int, Scope] = field(default_factory=dict)
     imports: dict[int, Entity] = field(default_factory=dict)
@@ -115,9 +124,23 @@ class Scope:
         entities = self.spaces.get(space, ())
         if index >= len(entities):
             raise InvalidComponentError(
-                f"{self.path} refers to {space} {index} but has only {len(entities)}; the file is damaged, build it again"
+                f"{self.path} refers to {space} {index} but has only {len(entities)};"
+                " the file is damaged, build it again"
             )
         return entities[index]
+
+    def is_import(self, instance: int) -> bool:
+        """Whether an instance index is an import of this scope, not something that passed through another one."""
+        definitions = self.component.definitions
+        positions = [
+            position for position, each in enumerate(definitions) if model.defines(each) == "instance"
+        ]
+        definition = definitions[positions[instance]] if instance < len(positions) else None
+        while isinstance(definition, model.Export):
+            definition = (
+                definitions[positions[definition.index]] if definition.index < len(positions) else None
+            )
+        return isinstance(definition, model.Import)
 
     def outer(self, count: int) -> Scope:
         """The scope `count` components out, by where the text stands."""
@@ -153,7 +176,34 @@ def look_through(component: model.Component) -> Scope:
 class _Walk:
     def __init__(self) -> None:
         self.scopes = 0
-        self.definitions = 0
+        self.spent = 0
+        self.sizes: dict[int, int] = {}
+
+    def spend(self, count: int) -> None:
+        self.spent += count
+        if self.spent > MAX_DEFINITIONS:
+            raise UnsupportedComponentError(
+                "a component with very many definitions",
+                f"more than {MAX_DEFINITIONS}, those of inner components counted once for each instance;"
+                " make it smaller, or instantiate fewer components in it",
+            )
+
+    def size(self, holder: model.Component | model.InstanceDef | model.ComponentDef) -> int:
+        """Definitions and declarations in a component or type, at any depth."""
+        known = self.sizes.get(id(holder))
+        if known is None:
+            known = 0
+            inside = holder.definitions if isinstance(holder, model.Component) else holder.declarations
+            for definition in inside:
+                known += 1
+                if isinstance(definition, model.NestedComponent):
+                    known += self.size(definition.component)
+                elif isinstance(definition, model.TypeDefinition) and isinstance(
+                    definition.type, model.InstanceDef | model.ComponentDef
+                ):
+                    known += self.size(definition.type)
+            self.sizes[id(holder)] = known
+        return known
 
     def root(self, component: model.Component) -> Scope:
         scope = Scope(component, None, None, "the component")
@@ -162,19 +212,24 @@ class _Walk:
 
     def fill(self, scope: Scope, given: Mapping[str, Entity] | None) -> None:
         self.scopes += 1
-        self.definitions += len(scope.component.definitions)
-        if self.scopes > MAX_SCOPES or self.definitions > MAX_DEFINITIONS:
+        if self.scopes > MAX_SCOPES or scope.depth > MAX_DEPTH:
             raise UnsupportedComponentError(
-                "component instances nested inside each other",
-                f"more than {MAX_SCOPES} of them, or too many definitions; merge them into fewer components",
+                "component instances inside component instances",
+                f"more than {MAX_SCOPES} of them, or more than {MAX_DEPTH} levels; merge them into fewer components",
             )
+        self.spend(self.size(scope.component))
         for position, definition in enumerate(scope.component.definitions):
             space = model.defines(definition)
             if space is None or (space.startswith("core ") and space != "core module"):
                 continue
             entity = self.entity(scope, position, definition, given)
             entities = scope.spaces.setdefault(space, [])
-            entities.extend([entity] * model.defined_count(definition))
+            count = model.defined_count(definition)
+            if count > MAX_START_RESULTS:
+                raise InvalidComponentError(
+                    f"{scope.path} has a start function with {count} results; the file is damaged, build it again"
+                )
+            entities.extend([entity] * count)
 
     def entity(
         self, scope: Scope, position: int, definition: model.Definition, given: Mapping[str, Entity] | None
@@ -213,7 +268,8 @@ class _Walk:
             return _OPAQUE
         if name not in entity.exports:
             raise InvalidComponentError(
-                f"{scope.path} uses {name!r} of an instance that has no such export; the file is damaged, build it again"
+                f"{scope.path} uses {name!r} of an instance that has no such export;"
+                " the file is damaged, build it again"
             )
         return entity.exports[name]
 
@@ -223,7 +279,11 @@ class _Walk:
         if not isinstance(entity, ComponentEntity):
             return InstanceEntity({}, known=False)
         child = Scope(
-            entity.component, entity.scope, scope, f"inner component {definition.component} of {scope.path}"
+            entity.component,
+            entity.scope,
+            scope,
+            f"inner component {definition.component} of {scope.path}",
+            scope.depth + 1,
         )
         self.fill(child, given)
         scope.children[position] = child
@@ -235,6 +295,8 @@ class _Walk:
         match description.sort:
             case "instance" if isinstance(description.type, int):
                 entity = scope.at("type", description.type)
+                if isinstance(entity, TypeEntity) and isinstance(entity.value, model.InstanceDef):
+                    self.spend(len(entity.value.declarations))
                 return _instance_of(entity, name if root else "")
             case "func" if isinstance(description.type, int):
                 declared = scope.type_at(description.type)
@@ -284,7 +346,8 @@ class _Declared:
         entities = self.spaces.get(space, [])
         if index >= len(entities):
             raise InvalidComponentError(
-                f"the type of import {self.instance.import_name!r} refers to {space} {index} but has only {len(entities)}"
+                f"the type of import {self.instance.import_name!r} refers to {space} {index}"
+                f" but has only {len(entities)}; the file is damaged, build it again"
             )
         return entities[index]
 

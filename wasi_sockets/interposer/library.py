@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-__all__ = ["Assembly", "StateExport", "assemble", "state_exports", "state_text"]
+__all__ = ["Assembly", "Form", "StateExport", "assemble", "forms", "state_exports", "state_text"]
 
 _REFERENCE = re.compile(r"(?:call|global\.get|global\.set)\s+\$([\w%]+)")
 _HEADER = re.compile(r'\(func\s+(?:\$\w+\s+)?\(export\s+"(\w+)"\)((?:\s*\((?:param|result)[^)]*\))*)')
@@ -56,6 +56,35 @@ def _library() -> Mapping[str, str]:
                 raise ValueError(f"a form without a name in {name}: {form[:40]}")
             forms[match[1]] = form
     return forms
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A trampoline of the library, as the guest calls it.
+
+    Attributes:
+        parameters: core types.
+        results: core types, none or one.
+        memory: it touches the guest's memory.
+    """
+
+    parameters: tuple[str, ...]
+    results: tuple[str, ...]
+    memory: bool
+
+
+@cache
+def forms() -> Mapping[str, Form]:
+    """The trampolines of plain.wat and memory.wat by name, placeholder left out."""
+    found: dict[str, Form] = {}
+    for file in ("plain.wat", "memory.wat"):
+        for form in _forms(_without_comments(_read(file))):
+            match = re.match(r'\(func \$(\w+)%I% \(export "f%I%"\)((?:\s*\((?:param|result)[^)]*\))*)', form)
+            if match is not None:
+                parameters = re.findall(r"\(param \$\w+ (\w+)\)", match[2])
+                results = re.findall(r"\(result (\w+)\)", match[2])
+                found[match[1]] = Form(tuple(parameters), tuple(results), file == "memory.wat")
+    return found
 
 
 @cache
@@ -113,8 +142,7 @@ def assemble(
     texts: list[str] = list(generated)
 
     def visit(text: str, values: Mapping[str, str]) -> None:
-        for name in _REFERENCE.findall(text):
-            todo.append((name, values))
+        todo.extend((name, values) for name in _REFERENCE.findall(text))
 
     for text in texts:
         visit(text, {})

@@ -184,17 +184,19 @@
     (then (call $virtual_write (local.get $stream) (local.get $at) (local.get $size) (local.get $result)))
     (else (call $stock_self%I% (local.get $stream) (local.get $at) (local.get $size) (local.get $result)))))
 ;; A stock stream's permit, waiting until there is one; or -1, the error stored at $result with its payload at $payload.
+;; A sink permits 2**64 - 1 bytes, which must not look like -1; no caller has more than 4096.
 (func $stock_permit%I% (param $stream i32) (param $payload i32) (param $result i32) (result i64) (local $backoff i64)
   (local.set $backoff (i64.const 50000))
   (loop $again
     (call $stock_check%I% (local.get $stream) (i32.const 16))
     (if (i32.load8_u $state (i32.const 16)) (then
+      (call $aligned (local.get $result) (i32.const 4)) (call $in_range (local.get $result) (i32.const 12))
       (i32.store8 (local.get $result) (i32.const 1))
       (i32.store8 (local.get $payload) (i32.load8_u $state (i32.const 24)))
       (i32.store offset=4 (local.get $payload) (i32.load $state (i32.const 28)))
       (return (i64.const -1))))
     (if (i64.eqz (i64.load $state (i32.const 24))) (then (local.set $backoff (call $backoff (local.get $backoff))) (br $again))))
-  (i64.load $state (i32.const 24)))
+  (select (i64.load $state (i32.const 24)) (i64.const 4096) (i64.lt_u (i64.load $state (i32.const 24)) (i64.const 4096))))
 (func $stock_flushed%I% (param $stream i32) (param $result i32)
   (call $stock_flush%I% (local.get $stream) (local.get $result))
   (if (i32.load8_u (local.get $result)) (then (return)))

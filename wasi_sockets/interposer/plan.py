@@ -6,13 +6,14 @@ Nothing is rewritten here: a plan is made for the whole guest first, so that a r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 
 from wasi_sockets.component import model
 from wasi_sockets.component.layout import core_signature
-from wasi_sockets.component.types import Borrow, FunctionType, Own, ResourceType
+from wasi_sockets.component.types import FunctionType, ResourceType, weight
 from wasi_sockets.errors import InvalidComponentError, UnsupportedComponentError
+from wasi_sockets.interposer.crossing import Crossings
+from wasi_sockets.interposer.expected import check_function, check_stock
 from wasi_sockets.interposer.flow import FunctionEntity, InstanceEntity, Scope
 from wasi_sockets.interposer.items import Item
 from wasi_sockets.interposer.table import (
@@ -20,7 +21,6 @@ from wasi_sockets.interposer.table import (
     FUNCTIONS,
     REPLACED_INTERFACES,
     STOCK_DROPS,
-    VIRTUAL_RESOURCES,
     Row,
 )
 from wasi_sockets.interposer.trampoline import MAX_PARAMETERS
@@ -28,6 +28,15 @@ from wasi_sockets.interposer.trampoline import MAX_PARAMETERS
 __all__ = ["MEMORY_FAST_PATHS", "REALM_FAST_PATHS", "Plan", "Replacement", "plan"]
 
 HOST_NAMESPACE = "wasi-sockets:"
+
+MAX_ITEMS = 10_000
+"""Items in one guest, fast paths included. Each costs text to be assembled; real guests have about 100."""
+
+MAX_TYPE_WEIGHT = 10_000
+"""Parts of the type of one replaced function; those of WASI have fewer than 200."""
+
+MAX_COPIED = 512 << 20
+"""Bytes of core modules in rewritten inner components: each instance of them gets a copy of its own."""
 
 _FAST = {
     "hello": (0, False),
@@ -128,35 +137,15 @@ def _refuse_reserved_imports(component: model.Component, path: str) -> None:
                     f"import {name!r} in {path}, a WASI 0.3 component",
                     "WASI 0.3 is not supported yet; build the component for WASI 0.2",
                 )
+        elif isinstance(definition, model.Export):
+            package, _, version = definition.name.name.partition("@")
+            if package.startswith("wasi:") and version.startswith("0.3"):
+                raise UnsupportedComponentError(
+                    f"export {definition.name.name!r} of {path}, a WASI 0.3 component",
+                    "WASI 0.3 is not supported yet; build the component for WASI 0.2",
+                )
         elif isinstance(definition, model.NestedComponent):
             _refuse_reserved_imports(definition.component, "an inner component")
-
-
-@lru_cache(maxsize=4096)
-def _virtual_resource(valtype: object) -> ResourceType | None:
-    """The first resource in a type whose handles may be virtual."""
-    if isinstance(valtype, Own | Borrow):
-        resource = valtype.resource
-        return resource if (resource.interface, resource.name) in VIRTUAL_RESOURCES else None
-    if isinstance(valtype, tuple):
-        inside: tuple[object, ...] = valtype
-    else:
-        inside = (
-            tuple(getattr(valtype, each.name) for each in fields(valtype)) if is_dataclass(valtype) else ()
-        )
-    for part in inside:
-        found = _virtual_resource(part) if isinstance(part, tuple) or is_dataclass(part) else None
-        if found is not None:
-            return found
-    return None
-
-
-def _crossing(function: FunctionType, *, results: bool) -> ResourceType | None:
-    for _, valtype in function.parameters:
-        found = _virtual_resource(valtype)
-        if found is not None:
-            return found
-    return _virtual_resource(function.result) if results and function.result is not None else None
 
 
 class _CoreNames:
@@ -188,7 +177,10 @@ class _CoreNames:
 
     def memory(self, index: int, path: str) -> object:
         if index >= len(self.memories):
-            raise InvalidComponentError(f"{path} names core memory {index} but has only {len(self.memories)}")
+            raise InvalidComponentError(
+                f"{path} names core memory {index} but has only {len(self.memories)};"
+                " the file is damaged, build it again"
+            )
         return self.memories[index]
 
 
@@ -197,6 +189,8 @@ class _Planner:
         self.items: list[Item] = []
         self.realms = 0
         self.memories = 0
+        self.copied = 0
+        self.crossings = Crossings()
 
     def scope(self, scope: Scope) -> Plan:
         made = Plan(scope)
@@ -216,11 +210,8 @@ class _Planner:
                     child = self.scope(scope.children[position])
                     made.children[position] = child
                     made.needs = made.needs or child.needs
-                    if child.needs and child.scope.written_in is not scope:
-                        raise UnsupportedComponentError(
-                            f"{child.scope.path}, which uses {_first_import(child)}",
-                            "it is defined in one component and instantiated in another; define it where it is instantiated",
-                        )
+                    if child.needs:
+                        self.refuse_copies(child)
                     continue
                 case _:
                     continue
@@ -229,6 +220,20 @@ class _Planner:
                 made.needs = True
         self.additions(made)
         return made
+
+    def refuse_copies(self, child: Plan) -> None:
+        scope = child.scope
+        if scope.written_in is not scope.made_in:
+            raise UnsupportedComponentError(
+                f"{scope.path}, which uses {_first_import(child)}",
+                "it is defined in one component and instantiated in another; define it where it is instantiated",
+            )
+        self.copied += _module_bytes(scope.component)
+        if self.copied > MAX_COPIED:
+            raise UnsupportedComponentError(
+                f"{scope.path}, instantiated many times",
+                f"each instance needs its own copy, which makes more than {MAX_COPIED >> 20} MiB; instantiate it once",
+            )
 
     # ------------------------------------------------------------ canon lower
 
@@ -245,12 +250,23 @@ class _Planner:
             return None
         if function.type is None:
             raise InvalidComponentError(
-                f"{scope.path} lowers {function.interface}.{function.name}, which has no type"
+                f"{scope.path} lowers {function.interface}.{function.name}, which has no type; build it again"
             )
         if function.type.is_async or model.option(definition.options, "async") is not None:
             raise UnsupportedComponentError(
                 f"an async lower of {function.interface}.{function.name} in {scope.path}",
                 "async functions are WASI 0.3, which is not supported yet; build the component for WASI 0.2",
+            )
+        for unknown in ("gc", "core-type"):
+            if model.option(definition.options, unknown) is not None:
+                raise UnsupportedComponentError(
+                    f"option {unknown!r} of the lowered {function.interface}.{function.name} in {scope.path}",
+                    "only values in linear memory can be carried; build the component without it",
+                )
+        if weight(function.type) > MAX_TYPE_WEIGHT:
+            raise UnsupportedComponentError(
+                f"{function.interface}.{function.name} with a type of {weight(function.type)} parts",
+                "WASI 0.2 has no such type; build against the released interface",
             )
         parameters, results = core_signature(function.type)
         if len(parameters) > MAX_PARAMETERS:
@@ -258,6 +274,7 @@ class _Planner:
                 f"{function.interface}.{function.name} with {len(parameters)} flat parameters",
                 f"at most {MAX_PARAMETERS} can be carried",
             )
+        check_function(function, row, definition.options)
         memory_option = model.option(definition.options, "memory")
         realloc_option = model.option(definition.options, "realloc")
         memory = None if memory_option is None else memory_option.index
@@ -307,14 +324,15 @@ class _Planner:
             )
         if function.type is None:
             return
-        host = bool(function.interface)
-        resource = _crossing(function.type, results=not host)
+        host = bool(function.name)
+        resource = self.crossings.first(function.type, results=not host)
         if resource is None:
             return
         handle = f"{resource.interface}.{resource.name}"
         if host:
+            where = f"import {function.interface!r}: its function" if function.interface else "import"
             raise UnsupportedComponentError(
-                f"import {function.interface!r}: its function {function.name!r} takes {handle}",
+                f"{where} {function.name!r} takes {handle}",
                 "it is answered by the stock host, which does not know virtual handles; leave it out, or use plain"
                 " sockets and let the host do that part",
             )
@@ -327,7 +345,7 @@ class _Planner:
         lifted = scope.type_at(definition.type)
         if not isinstance(lifted, FunctionType):
             return
-        resource = _crossing(lifted, results=True)
+        resource = self.crossings.first(lifted, results=True)
         if resource is not None:
             raise UnsupportedComponentError(
                 f"a function that {scope.path} exports: it passes {resource.interface}.{resource.name}",
@@ -370,6 +388,11 @@ class _Planner:
             made.realm = self.realms
             self.realms += 1
             made.fast_paths = {name: self.fast_path(made.realm, name, None).id for name in REALM_FAST_PATHS}
+        if len(self.items) > MAX_ITEMS:
+            raise UnsupportedComponentError(
+                "a component that lowers the functions to be replaced again and again",
+                f"more than {MAX_ITEMS} trampolines would be needed; lower each function once",
+            )
         numbered = replace(item, id=len(self.items), realm=made.realm)
         self.items.append(numbered)
         return numbered
@@ -397,17 +420,21 @@ class _Planner:
 
     def additions(self, made: Plan) -> None:
         """Which functions the imports must declare besides, here and in all scopes that hand them in."""
+        declared: set[tuple[int, str]] = set()
         for replacement in made.replacements.values():
             instance = replacement.instance
             if instance is None:
                 continue
-            wanted = [name for name in replacement.stock.values() if name]
+            wanted = {key: name for key, name in replacement.stock.items() if name}
             if replacement.item.interface == "wasi:io/poll":
-                wanted.append(_POLL_SLOT_FUNCTION)
+                wanted["ready"] = _POLL_SLOT_FUNCTION
             elif replacement.item.interface == "wasi:clocks/monotonic-clock":
-                wanted.append(_CLOCK_SLOT_FUNCTION)
-            for name in wanted:
-                _declare(made, instance, name, replacement.item)
+                wanted["now"] = _CLOCK_SLOT_FUNCTION
+            for key, name in wanted.items():
+                check_stock(replacement.item, key, name, instance.exports.get(name))
+                if (id(instance), name) not in declared:
+                    declared.add((id(instance), name))
+                    _declare(made, instance, name, replacement.item)
 
 
 def _declare(made: Plan, instance: InstanceEntity, name: str, item: Item) -> None:
@@ -422,7 +449,36 @@ def _declare(made: Plan, instance: InstanceEntity, name: str, item: Item) -> Non
             )
         for position in positions:
             scope.wanted.setdefault(position, set()).add(name)
+            _refuse_detour(scope, position, instance)
         scope = scope.made_in
+
+
+def _refuse_detour(scope: Scope, position: int, instance: InstanceEntity) -> None:
+    """An instance that came here through the exports of a sibling has no more functions than that one declares."""
+    around = scope.made_in
+    definition = scope.component.definitions[position]
+    if around is None or not isinstance(definition, model.Import):
+        return
+    for made_at, child in around.children.items():
+        instantiation = around.component.definitions[made_at]
+        if child is not scope or not isinstance(instantiation, model.Instantiate):
+            continue
+        for name, sort, index in instantiation.arguments:
+            if name == definition.name.name and sort == "instance" and not around.is_import(index):
+                raise UnsupportedComponentError(
+                    f"{scope.path}, which is handed {instance.import_name!r} by way of another inner component",
+                    "more of its functions may be needed than that one passes on; hand it the import itself",
+                )
+
+
+def _module_bytes(component: model.Component) -> int:
+    total = 0
+    for definition in component.definitions:
+        if isinstance(definition, model.CoreModule):
+            total += len(definition.data)
+        elif isinstance(definition, model.NestedComponent):
+            total += _module_bytes(definition.component)
+    return total
 
 
 def _first_import(made: Plan) -> str:

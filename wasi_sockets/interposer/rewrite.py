@@ -13,9 +13,9 @@ import wasmtime
 
 from wasi_sockets.component import model
 from wasi_sockets.component.indices import map_component, map_indices, references
-from wasi_sockets.errors import InvalidComponentError
-from wasi_sockets.interposer.extend import extended
-from wasi_sockets.interposer.flow import Scope
+from wasi_sockets.errors import InvalidComponentError, UnsupportedComponentError
+from wasi_sockets.interposer.extend import extended, refers_outside
+from wasi_sockets.interposer.flow import Scope, TypeEntity
 from wasi_sockets.interposer.library import Assembly, assemble, state_exports, state_text
 from wasi_sockets.interposer.plan import Plan, Replacement
 from wasi_sockets.interposer.table import Style
@@ -74,6 +74,11 @@ class _Emitter:
         self.pulled = -1
         self.filled: set[str] = set()
         self.kept = self.kept_components()
+        self.copied = {definition.component for definition, child in self.instantiations() if child.needs}
+        self.positions = {id(replacement): position for position, replacement in plan.replacements.items()}
+        self.instances: dict[int, int] = {}
+        for index, entity in enumerate(self.scope.spaces.get("instance", ())):
+            self.instances.setdefault(id(entity), index)
 
     # ------------------------------------------------------------ indices
 
@@ -165,6 +170,13 @@ class _Emitter:
 
     # ------------------------------------------------------------ inner components
 
+    def instantiations(self) -> Iterable[tuple[model.Instantiate, Plan]]:
+        """The inner components that were followed."""
+        for position, child in self.plan.children.items():
+            definition = self.scope.component.definitions[position]
+            if isinstance(definition, model.Instantiate):
+                yield definition, child
+
     def kept_components(self) -> set[int]:
         """Components that something other than a rewritten instantiation refers to."""
         kept: set[int] = set()
@@ -180,7 +192,7 @@ class _Emitter:
 
     def nested(self, definition: model.NestedComponent) -> None:
         components = self.maps.setdefault("component", [])
-        if len(components) not in self.kept and self.instantiated(len(components)):
+        if len(components) not in self.kept and len(components) in self.copied:
             components.append(None)
             return
 
@@ -188,13 +200,6 @@ class _Emitter:
             return self.outer_index(space, count - 1, index)
 
         components.append(self.emit(model.NestedComponent(map_component(definition.component, outer))))
-
-    def instantiated(self, component: int) -> bool:
-        definitions = self.scope.component.definitions
-        return any(
-            child.needs and definitions[position].component == component  # type: ignore[union-attr]
-            for position, child in self.plan.children.items()
-        )
 
     def instantiate(self, definition: model.Instantiate, child: Plan) -> int:
         made = self.emit(model.NestedComponent(_Emitter(child, self).run()))
@@ -204,10 +209,15 @@ class _Emitter:
 
     def extended_import(self, position: int, definition: model.Import) -> int:
         declared = self.scope.at("type", definition.description.type)  # type: ignore[arg-type]
-        defined = getattr(declared, "value", None)
-        if not isinstance(defined, model.InstanceDef):
+        if not isinstance(declared, TypeEntity) or not isinstance(declared.value, model.InstanceDef):
             raise InvalidComponentError(
-                f"import {definition.name.name!r} of {self.scope.path} is no instance"
+                f"import {definition.name.name!r} of {self.scope.path} is no instance; build the component again"
+            )
+        defined = declared.value
+        if declared.scope is not self.scope and refers_outside(defined):
+            raise UnsupportedComponentError(
+                f"import {definition.name.name!r} of {self.scope.path}",
+                "its type is written in another component and refers to types there; write it in the importing one",
             )
         larger = extended(definition.name.name, defined, self.scope.wanted[position])
         original = model.TypeDefinition(larger)
@@ -274,10 +284,10 @@ class _Emitter:
 
     def stock_function(self, replacement: Replacement, name: str) -> int:
         """The component function `name` of the host instance that a replaced function comes from."""
-        for index, entity in enumerate(self.scope.spaces.get("instance", ())):
-            if entity is replacement.instance:
-                return self.emit(model.AliasExport("func", self.new_index("instance", index), name))
-        raise InvalidComponentError(f"{self.scope.path} has no instance with {name!r}")
+        index = self.instances.get(id(replacement.instance))
+        if index is None:
+            raise InvalidComponentError(f"{self.scope.path} has no instance with {name!r}")
+        return self.emit(model.AliasExport("func", self.new_index("instance", index), name))
 
     def helper(self, memory: int | None, group: dict[int, Replacement]) -> None:
         reallocs = sorted({each.realloc for each in group.values() if each.realloc is not None})
@@ -303,7 +313,7 @@ class _Emitter:
         """The core function that a trampoline calls as `$stock_KEY`."""
         item = replacement.item
         name = replacement.stock[key]
-        definition = self.scope.component.definitions[self.position(replacement)]
+        definition = self.scope.component.definitions[self.positions[id(replacement)]]
         if isinstance(definition, model.ResourceDrop):
             return self.emit(map_indices(definition, self.new_index, self.outer_index))
         if not isinstance(definition, model.Lower):
@@ -315,12 +325,6 @@ class _Emitter:
                 options = (model.CanonOption("memory", self.memory_of_state()),)
             lower = model.Lower(self.stock_function(replacement, name), options)
         return self.emit(lower)
-
-    def position(self, replacement: Replacement) -> int:
-        for position, candidate in self.plan.replacements.items():
-            if candidate is replacement:
-                return position
-        raise InvalidComponentError(f"{replacement.item.name} is not part of {self.scope.path}")
 
     def push(self, memory: int) -> int:
         if memory not in self.pushes:

@@ -52,6 +52,8 @@
     (if (i32.lt_u (local.get $size) (i32.const 17)) (then (return (i32.const 4))))
     (i32.sub (i32.const 32) (i32.clz (i32.sub (local.get $size) (i32.const 1)))))
   (func $allocate (param $size i32) (result i32) (local $class i32) (local $at i32) (local $end i32) (local $bytes i32)
+    ;; Nobody asks for so much; the sums below must not wrap around.
+    (if (i32.gt_u (local.get $size) (i32.const 0x40000000)) (then (unreachable)))
     (local.set $class (call $class (local.get $size)))
     (local.set $bytes (i32.shl (i32.const 1) (local.get $class)))
     (local.set $at (i32.load offset=512 (i32.shl (local.get $class) (i32.const 2))))
@@ -61,6 +63,7 @@
       (return (local.get $at))))
     (local.set $at (global.get $heap))
     (local.set $end (i32.add (local.get $at) (local.get $bytes)))
+    (if (i32.lt_u (local.get $end) (local.get $at)) (then (unreachable)))
     (if (i32.gt_u (local.get $end) (i32.shl (memory.size) (i32.const 16))) (then
       (if (i32.eq (memory.grow (i32.add (i32.shr_u (i32.sub (local.get $end) (i32.shl (memory.size) (i32.const 16))) (i32.const 16)) (i32.const 1)))
                   (i32.const -1))
