@@ -16,11 +16,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TextIO
 
 from recipes import GUESTS, Guest
-from toolchains import BUILD, HERE, ToolchainUnavailable, digest, last_lines, scratch_directory
+from toolchains import BUILD, HERE, Toolchain, ToolchainUnavailable, digest, last_lines, scratch_directory
 
 OUTPUT = BUILD / "guests"
 Record = dict[str, str | bool | float]
@@ -73,8 +75,14 @@ def write_record(guest: Guest, record: Record) -> None:
     temporary.replace(record_path(guest))
 
 
-def build(guest: Guest, wanted: str) -> Record:
-    """Build `guest` now and record the outcome.
+def start_fetching(executor: ThreadPoolExecutor, guests: Iterable[Guest]) -> dict[Toolchain, Future[Path]]:
+    """Fetch each toolchain that `guests` need once, beside each other: they wait for different servers."""
+    needed = dict.fromkeys(toolchain for guest in guests for toolchain in guest.toolchains)
+    return {toolchain: executor.submit(toolchain.ensure) for toolchain in needed}
+
+
+def build(guest: Guest, wanted: str, fetched: dict[Toolchain, Future[Path]]) -> Record:
+    """Build `guest` and record the outcome.
 
     Raises:
         ToolchainUnavailable: A mandatory toolchain is not to be had.
@@ -84,7 +92,7 @@ def build(guest: Guest, wanted: str) -> Record:
     started = time.monotonic()
     try:
         for toolchain in guest.toolchains:
-            toolchain.ensure()
+            fetched[toolchain].result()
         with scratch_directory() as scratch:
             work = Path(scratch, "work")
             work.mkdir()
@@ -148,18 +156,24 @@ def main(words: list[str] | None = None) -> int:
                 print(f"{entry['name']:20} {entry['about']}" + (" (optional)" if entry["optional"] else ""))
         return 0
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    progress = Progress(sys.stderr)
-    records = []
-    with open(OUTPUT / ".lock", "w") as lock:
+    with open(OUTPUT / ".lock", "w") as lock, ThreadPoolExecutor() as executor:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted = {guest: source_digest(guest) for guest in chosen}
+        existing = {guest: read_record(guest) for guest in chosen}
+        outdated = [
+            guest
+            for guest in chosen
+            if options.force or not is_current(guest, existing[guest], wanted[guest], options.retry)
+        ]
+        fetched = start_fetching(executor, outdated)
+        progress = Progress(sys.stderr)
+        records = []
         for number, guest in enumerate(chosen, 1):
             progress.show(f"[{number}/{len(chosen)}] {guest.name}: {guest.about}")
-            wanted = source_digest(guest)
-            record = read_record(guest)
-            current = not options.force and is_current(guest, record, wanted, options.retry)
+            record = existing[guest]
             try:
-                if record is None or not current:
-                    record = build(guest, wanted)
+                if record is None or guest in outdated:
+                    record = build(guest, wanted[guest], fetched)
             except (ToolchainUnavailable, subprocess.CalledProcessError) as error:
                 progress.show("")
                 print(f"{guest.name}: {error}", getattr(error, "stdout", "") or "", sep="\n", file=sys.stderr)
@@ -167,7 +181,7 @@ def main(words: list[str] | None = None) -> int:
             records.append({**record, "path": str(component_path(guest))})
             progress.show("")
             if not options.json:
-                print(summary(guest, record, current), flush=True)
+                print(summary(guest, record, guest not in outdated), flush=True)
     if options.json:
         print(json.dumps(records, indent=2))
     return 0
