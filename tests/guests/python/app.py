@@ -26,6 +26,7 @@ from commands import (
     poll_both,
     randomness,
     standard_streams,
+    three_ways,
 )
 from commands.failure import Failure
 from componentize_py_types import Err
@@ -36,6 +37,7 @@ COMMANDS = {
     "half-close": blocking_client.half_close,
     "connect-error": blocking_client.connect_error,
     "http": http_client.requests,
+    "three-ways": three_ways.fetch,
     "asyncio": asyncio_client.many_connections,
     "bulk": asyncio_client.bulk,
     "lookup": lookup.lookup,
