@@ -36,7 +36,7 @@ for each in PRELUDE:
 
 def shifted(component: Component) -> Component:
     moved = [
-        map_indices(definition, lambda space, index: index + SHIFTS[space])
+        map_indices(definition, lambda space, index: index + SHIFTS.get(space, 0))
         for definition in component.definitions
     ]
     return Component((*PRELUDE, *moved))
@@ -66,7 +66,7 @@ def test_shifting_moves_every_reference_once(name: str) -> None:
     component = read_component(sample(name))
     moved = shifted(component).definitions[len(PRELUDE) :]
     for before, after in zip(component.definitions, moved, strict=True):
-        expected = [(space, index + SHIFTS[space]) for space, index in references(before)]
+        expected = [(space, index + SHIFTS.get(space, 0)) for space, index in references(before)]
         assert references(after) == expected
 
 
