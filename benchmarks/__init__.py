@@ -1,0 +1,1 @@
+"""Benchmarks: the virtual network against stock wasmtime over the kernel's loopback. See README.md."""
