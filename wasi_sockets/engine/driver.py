@@ -262,7 +262,7 @@ class _HandedBack:
     def _hand(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if self._state.closed:
             raise GuestClosedError("the guest has ended")
-        return trio.from_thread.run_sync(function, *arguments)
+        return trio.from_thread.run_sync(_boxed, function, arguments)[0]
 
     def resume(self, word: int) -> object:
         return self._hand(self._state.resume, word)
@@ -282,6 +282,11 @@ class _HandedBack:
 
     def unknown_item(self, *arguments: int) -> int:
         return self._state.unknown_item(*arguments)
+
+
+def _boxed(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any]:
+    # trio refuses to hand over a coroutine, which is what an item that suspends may answer with.
+    return (function(*arguments),)
 
 
 class _Turn:
