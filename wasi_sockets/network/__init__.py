@@ -1,4 +1,4 @@
-"""A private IP network in memory: addresses, ports, names, and TCP with all the ways it can end.
+"""A private IP network in memory: addresses, ports, names, TCP with all the ways it can end, and UDP.
 
 Useful with no WebAssembly at all::
 
@@ -8,7 +8,8 @@ Useful with no WebAssembly at all::
         stream = await network.connect_tcp("localhost", 8080)
 
 `Network` and the streams are for trio programs. Under them is a synchronous core, which never waits: it
-tries, and calls back when another try may succeed (`Pipe`, `TcpConnection`, `TcpBacklog`, `ConnectAttempt`).
+tries, and calls back when another try may succeed (`Pipe`, `TcpConnection`, `TcpBacklog`, `ConnectAttempt`,
+`UdpEndpoint`).
 """
 
 from __future__ import annotations
@@ -20,13 +21,25 @@ from wasi_sockets.network._ports import EPHEMERAL_PORTS, PortReservation
 from wasi_sockets.network._registry import NetworkStatistics, SocketRecord
 from wasi_sockets.network._streams import SocketView, TcpListener, TcpStream
 from wasi_sockets.network._tcp import DEFAULT_BACKLOG, ConnectAttempt, TcpBacklog, TcpConnection
+from wasi_sockets.network._udp import (
+    DATAGRAM_OVERHEAD,
+    DEFAULT_RECEIVE_BUFFER,
+    MAX_DATAGRAM,
+    Datagram,
+    UdpEndpoint,
+)
+from wasi_sockets.network._udp_socket import UdpSocket
 from wasi_sockets.network._waiters import Waiters
 
 __all__ = [
+    "DATAGRAM_OVERHEAD",
     "DEFAULT_BACKLOG",
     "DEFAULT_CAPACITY",
+    "DEFAULT_RECEIVE_BUFFER",
     "EPHEMERAL_PORTS",
+    "MAX_DATAGRAM",
     "ConnectAttempt",
+    "Datagram",
     "IpAddress",
     "Network",
     "NetworkStatistics",
@@ -39,5 +52,7 @@ __all__ = [
     "TcpConnection",
     "TcpListener",
     "TcpStream",
+    "UdpEndpoint",
+    "UdpSocket",
     "Waiters",
 ]

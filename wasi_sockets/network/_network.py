@@ -24,6 +24,8 @@ from wasi_sockets.network._ports import PortReservation, PortTable
 from wasi_sockets.network._registry import NetworkStatistics, Protocol, Registry, SocketRecord, SocketState
 from wasi_sockets.network._streams import TcpListener, TcpStream
 from wasi_sockets.network._tcp import DEFAULT_BACKLOG, ConnectAttempt, TcpBacklog, TcpConnection
+from wasi_sockets.network._udp import DEFAULT_RECEIVE_BUFFER, UdpEndpoint
+from wasi_sockets.network._udp_socket import UdpSocket
 
 __all__ = ["Network"]
 
@@ -36,8 +38,8 @@ class Network:
     """A private IP network in memory, apart from every other and from the machine's.
 
     All of 127.0.0.0/8 and ::1 are its own addresses, and it has no others. `reserve`, `start_listen` and
-    `start_connect` never wait; `listen_tcp` and `connect_tcp` stand on them for trio programs. Not for use by
-    several threads at once.
+    `start_connect` never wait; `listen_tcp` and `connect_tcp` stand on them for trio programs, as `open_udp` does
+    on `start_udp`. Not for use by several threads at once.
 
     Args:
         name: for people, in listings and messages.
@@ -66,8 +68,10 @@ class Network:
         self._registry: Final = Registry(clock)
         self._names: Final = NameTable()
         self._ports: Final[dict[tuple[Protocol, int], PortTable]] = {
-            ("tcp", 4): PortTable(self._registry),
-            ("tcp", 6): PortTable(self._registry),
+            ("tcp", 4): PortTable(self._registry, "tcp"),
+            ("tcp", 6): PortTable(self._registry, "tcp"),
+            ("udp", 4): PortTable(self._registry, "udp"),
+            ("udp", 6): PortTable(self._registry, "udp"),
         }
 
     def __repr__(self) -> str:
@@ -102,7 +106,10 @@ class Network:
 
         Raises:
             OSError: EINVAL if the reservation was released, or is in use by a listener or a connection.
+            ValueError: if it is no reservation of a TCP port.
         """
+        if reservation.protocol != "tcp":
+            raise ValueError(f"not a TCP port: {reservation}")
         return TcpBacklog(self._registry, reservation, backlog, self._buffer_size)
 
     def start_connect(
@@ -121,7 +128,7 @@ class Network:
             OSError: ENETUNREACH if `remote` is no address of this network, EADDRNOTAVAIL if no ephemeral
                 port is free, EINVAL if the reservation was released or is in use, EAFNOSUPPORT if it is of
                 the other IP version, ENETDOWN after `close`. The reservation is then as it was.
-            ValueError: on a port outside 0..65535.
+            ValueError: on a port outside 0..65535, or a reservation of no TCP port.
         """
         if self.closed:
             raise _os_error(errno.ENETDOWN, self)
@@ -142,6 +149,8 @@ class Network:
             except OSError as error:
                 raise _os_error(errno.EADDRNOTAVAIL, "no ephemeral port is free") from error
         else:
+            if reservation.protocol != "tcp":
+                raise ValueError(f"not a TCP port: {reservation}")
             if reservation.address.ip.version != ip.version:
                 raise _os_error(errno.EAFNOSUPPORT, remote)
             owner = reservation.owner if owner is None else owner
@@ -149,6 +158,20 @@ class Network:
         return ConnectAttempt(
             self._registry, owner, reservation, remote, None if target is None else target.listener
         )
+
+    def start_udp(
+        self, reservation: PortReservation, receive_buffer: int = DEFAULT_RECEIVE_BUFFER
+    ) -> UdpEndpoint:
+        """Receive datagrams at a reserved UDP port, and send from it. The endpoint takes over the reservation.
+
+        Raises:
+            OSError: EINVAL if the reservation was released, or is in use.
+            ValueError: if it is no reservation of a UDP port.
+        """
+        if reservation.protocol != "udp":
+            raise ValueError(f"not a UDP port: {reservation}")
+        ports = self._ports["udp", reservation.address.ip.version]
+        return UdpEndpoint(self._registry, ports, reservation, receive_buffer)
 
     # Names
 
@@ -256,10 +279,39 @@ class Network:
             raise RuntimeError(f"{attempt} has no connection")
         return connection
 
+    def open_udp(
+        self,
+        port: int = 0,
+        host: str | IpAddress = "127.0.0.1",
+        *,
+        receive_buffer: int = DEFAULT_RECEIVE_BUFFER,
+        owner: object = None,
+    ) -> UdpSocket:
+        """A UDP socket, as in ``async with network.open_udp(53) as socket: ...``.
+
+        Args:
+            port: 0 for a free one; see `UdpSocket.local_address`.
+            host: an address or a name, of which the first address counts; ``"0.0.0.0"`` or ``"::"`` for all
+                addresses of that IP version.
+            receive_buffer: bytes of datagrams that may wait to be received, each counting
+                `DATAGRAM_OVERHEAD` more; what comes on top is dropped.
+            owner: see `release`.
+
+        Raises:
+            OSError: as from `reserve`.
+            socket.gaierror: if the name is not known.
+            ValueError: if `receive_buffer` is below 1.
+        """
+        if receive_buffer < 1:
+            raise ValueError(f"receive_buffer must be at least 1, not {receive_buffer}")
+        ip = self.resolve(host)[0] if isinstance(host, str) else host
+        reservation = self.reserve("udp", SocketAddress(ip, port), owner=owner)
+        return UdpSocket(self.start_udp(reservation, receive_buffer), self.resolve)
+
     # What exists
 
     def sockets(self) -> list[SocketRecord]:
-        """Every socket as it is: bound ports, listeners, connects in progress, both ends of connections."""
+        """Every socket as it is: bound ports, listeners, connects in progress, both ends of connections, UDP."""
         now = self._registry.clock()
         return [endpoint.describe(now) for endpoint in self._registry]
 
@@ -275,6 +327,8 @@ class Network:
             if isinstance(endpoint, TcpConnection):
                 buffered += endpoint.receive_pipe.buffered
                 delivered += endpoint.receive_pipe.delivered
+            elif isinstance(endpoint, UdpEndpoint):
+                buffered += endpoint.buffered
         return NetworkStatistics(
             sockets=dict(states),
             buffered_bytes=buffered,
@@ -282,6 +336,9 @@ class Network:
             connections_refused=registry.connections_refused,
             connections_reset=registry.connections_reset,
             bytes_delivered=delivered,
+            datagrams_delivered=registry.datagrams_delivered,
+            datagrams_dropped=registry.datagrams_dropped,
+            datagrams_unmatched=registry.datagrams_unmatched,
         )
 
     # The end

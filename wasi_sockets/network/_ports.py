@@ -8,10 +8,11 @@ from array import array
 from typing import TYPE_CHECKING, Final
 
 from wasi_sockets.network._address import IpAddress, SocketAddress
-from wasi_sockets.network._registry import Endpoint, Registry, SocketRecord
+from wasi_sockets.network._registry import Endpoint, Protocol, Registry, SocketRecord
 
 if TYPE_CHECKING:
     from wasi_sockets.network._tcp import TcpBacklog
+    from wasi_sockets.network._udp import UdpEndpoint
 
 __all__ = ["EPHEMERAL_PORTS", "PortReservation", "PortTable"]
 
@@ -66,16 +67,18 @@ class _FreePorts:
 class PortReservation(Endpoint):
     """A port at an address, held until `release`.
 
-    A listener, an attempt to connect or a connection takes it over, and gives the port back when it ends.
+    A listener, an attempt to connect, a connection or a UDP endpoint takes it over, and gives the port back when
+    it ends.
 
     Attributes:
         address: with the actual port, also where port 0 was asked for.
         taken: somebody has taken it over.
         released: nothing is held any more.
         listener: who accepts connections here, if anybody.
+        endpoint: who receives datagrams here, if anybody.
     """
 
-    __slots__ = ("_table", "address", "listener", "released", "taken")
+    __slots__ = ("_table", "address", "endpoint", "listener", "released", "taken")
 
     def __init__(self, table: PortTable, registry: Registry, address: SocketAddress, owner: object) -> None:
         super().__init__(registry, owner)
@@ -84,9 +87,15 @@ class PortReservation(Endpoint):
         self.taken = False
         self.released = False
         self.listener: TcpBacklog | None = None
+        self.endpoint: UdpEndpoint | None = None
 
     def __repr__(self) -> str:
         return f"<PortReservation {self.address}{' released' if self.released else ''}>"
+
+    @property
+    def protocol(self) -> Protocol:
+        """Whose port it is."""
+        return self._table.protocol
 
     def release(self) -> None:
         """Give the port back, unless somebody has taken it over. Idempotent."""
@@ -114,7 +123,8 @@ class PortReservation(Endpoint):
             self._table.give_back(self)
 
     def describe(self, now: float) -> SocketRecord:
-        return SocketRecord("tcp", self.address, None, "bound", 0, 0, self.owner, now - self.created)
+        protocol = self._table.protocol
+        return SocketRecord(protocol, self.address, None, "bound", 0, 0, self.owner, now - self.created)
 
 
 class PortTable:
@@ -122,11 +132,15 @@ class PortTable:
 
     A port may be reserved once at each address; the wildcard address conflicts with all of them, as on Linux.
     (Linux lets two sockets that do not listen share an address under SO_REUSEADDR; nobody wants to.)
+
+    Attributes:
+        protocol: whose ports these are.
     """
 
-    __slots__ = ("_by_address", "_free", "_registry", "_uses")
+    __slots__ = ("_by_address", "_free", "_registry", "_uses", "protocol")
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, protocol: Protocol) -> None:
+        self.protocol: Final = protocol
         self._registry: Final = registry
         # Keys are ip << 16 | port, the wildcard's ip being 0: hashing an IPv4Address is ten times slower.
         self._by_address: Final[dict[int, PortReservation]] = {}

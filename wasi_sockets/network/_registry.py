@@ -11,10 +11,19 @@ from wasi_sockets.network._address import SocketAddress
 
 __all__ = ["Endpoint", "NetworkStatistics", "Protocol", "Registry", "SocketRecord", "SocketState"]
 
-Protocol: TypeAlias = Literal["tcp"]
+Protocol: TypeAlias = Literal["tcp", "udp"]
 
 SocketState: TypeAlias = Literal[
-    "bound", "listening", "connecting", "established", "fin-wait", "close-wait", "closing", "reset"
+    "bound",
+    "listening",
+    "connecting",
+    "established",
+    "fin-wait",
+    "close-wait",
+    "closing",
+    "reset",
+    "unconnected",
+    "connected",
 ]
 
 
@@ -23,11 +32,12 @@ class SocketRecord:
     """One line of `Network.sockets()`: a socket as it was at that moment.
 
     Attributes:
-        protocol: always ``"tcp"`` for now.
+        protocol: ``"tcp"`` or ``"udp"``.
         local: its own address; a wildcard address is reported as such.
         remote: the peer's address, None where there is none.
         state: ``"fin-wait"`` after shutting the sending half, ``"close-wait"`` after the peer did,
-            ``"closing"`` after both; ``"connecting"`` waits for room in a full backlog.
+            ``"closing"`` after both; ``"connecting"`` waits for room in a full backlog. UDP sockets are
+            ``"unconnected"`` or ``"connected"``.
         receive_queue: bytes not yet read here; for a listener, connections not yet accepted.
         send_queue: bytes not yet read by the peer; for a listener, its backlog.
         owner: what was given as `owner`.
@@ -50,11 +60,14 @@ class NetworkStatistics:
 
     Attributes:
         sockets: how many sockets exist now, by state.
-        buffered_bytes: bytes now in flight, over all connections.
+        buffered_bytes: bytes now in flight, over all connections and UDP sockets.
         connections_opened: connections ever established.
         connections_refused: connects that found no listener, or whose listener closed while they waited.
         connections_reset: connections that were aborted, or closed with unread data.
         bytes_delivered: bytes ever read, over all connections.
+        datagrams_delivered: UDP datagrams ever received.
+        datagrams_dropped: those that found a receive buffer full, or were of another peer when one was chosen.
+        datagrams_unmatched: those that nobody was there to take.
     """
 
     sockets: dict[SocketState, int]
@@ -63,6 +76,9 @@ class NetworkStatistics:
     connections_refused: int
     connections_reset: int
     bytes_delivered: int
+    datagrams_delivered: int
+    datagrams_dropped: int
+    datagrams_unmatched: int
 
 
 class Endpoint(ABC):
@@ -94,8 +110,9 @@ class Registry:
 
     Attributes:
         clock: gives seconds; only differences count.
-        connections_opened, connections_refused, connections_reset, bytes_delivered: see `NetworkStatistics`;
-            `bytes_delivered` without the connections that still exist.
+        connections_opened, connections_refused, connections_reset, bytes_delivered, datagrams_delivered,
+            datagrams_dropped, datagrams_unmatched: see `NetworkStatistics`; `bytes_delivered` without the
+            connections that still exist.
     """
 
     __slots__ = (
@@ -105,6 +122,9 @@ class Registry:
         "connections_opened",
         "connections_refused",
         "connections_reset",
+        "datagrams_delivered",
+        "datagrams_dropped",
+        "datagrams_unmatched",
     )
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -113,6 +133,9 @@ class Registry:
         self.connections_refused = 0
         self.connections_reset = 0
         self.bytes_delivered = 0
+        self.datagrams_delivered = 0
+        self.datagrams_dropped = 0
+        self.datagrams_unmatched = 0
         # By identity, so that an owner need not be hashable. The endpoints keep their owner alive.
         self._by_owner: Final[dict[int, dict[Endpoint, None]]] = {}
 
