@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from wasi_sockets._component import GuestComponent, load
 from wasi_sockets._guest import add_to_linker, instantiate
+from wasi_sockets._inspection import Extern, Inspection, InterfaceUse, inspect
 from wasi_sockets._run import run
 from wasi_sockets.engine import Guest, config
 from wasi_sockets.errors import (
@@ -36,12 +37,15 @@ from wasi_sockets.wasi import InputPipe, Limits, OutputPipe
 
 __all__ = [
     "ComponentError",
+    "Extern",
     "Guest",
     "GuestBusyError",
     "GuestClosedError",
     "GuestComponent",
     "GuestTrap",
     "InputPipe",
+    "Inspection",
+    "InterfaceUse",
     "InvalidComponentError",
     "Limits",
     "Network",
@@ -52,6 +56,7 @@ __all__ = [
     "WasiSocketsError",
     "add_to_linker",
     "config",
+    "inspect",
     "instantiate",
     "load",
     "run",

@@ -15,7 +15,7 @@ from wasi_sockets.engine import engine_settings
 from wasi_sockets.errors import InvalidComponentError
 from wasi_sockets.interposer import Item, interpose
 
-__all__ = ["GuestComponent", "Stage", "load"]
+__all__ = ["GuestComponent", "Stage", "component_bytes", "load"]
 
 Stage = Literal["reading", "rewriting", "compiling", "loading"]
 
@@ -57,7 +57,7 @@ def load(
     """
     said = progress or _silent
     said("reading")
-    wasm = _bytes_of(source)
+    wasm = component_bytes(source)
     store = (
         CompiledCache(default_directory() if cache is True else Path(cache)) if cache is not False else None
     )
@@ -83,7 +83,8 @@ def _silent(_: Stage) -> None:
     pass
 
 
-def _bytes_of(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> bytes:
+def component_bytes(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> bytes:
+    """A component in binary form, read from its file or made from text where it is not that already."""
     wasm = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else Path(source).read_bytes()
     if wasm[:4] != b"\0asm" and wasm.lstrip()[:1] in (b"(", b";"):
         try:

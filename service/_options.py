@@ -1,0 +1,126 @@
+"""What the options of the command line mean: text in, plain values out, nothing imported or opened yet."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from service._terminal import escaped
+
+__all__ = ["ServiceOption", "directory", "environment", "seconds", "service_option"]
+
+_LOOPBACK = ("127.0.0.1", "::1")
+_OBJECT = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<path>[^\W\d]\w*(\.[^\W\d]\w*)*)")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOption:
+    """One `--service`.
+
+    Attributes:
+        text: as it was given, for messages.
+        hosts: addresses of the network to listen on.
+        port: in 1..65535.
+        kind: what answers there.
+        module: where the object is imported from; "" for "echo".
+        path: the object's name in the module, with dots for attributes of attributes; "" for "echo".
+    """
+
+    text: str
+    hosts: tuple[str, ...]
+    port: int
+    kind: Literal["echo", "handler", "asgi"]
+    module: str = ""
+    path: str = ""
+
+
+def service_option(text: str) -> ServiceOption:
+    """Reads `[ADDRESS:]PORT=echo`, `...=MODULE:CALLABLE` or `...=asgi:MODULE:APP`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none of these; the message says what is wrong.
+    """
+    where, equals, what = text.partition("=")
+    if not equals or not what:
+        raise _wrong(text, "expected [ADDRESS:]PORT=echo, =MODULE:CALLABLE or =asgi:MODULE:APP")
+    hosts, port = _endpoint(text, where)
+    if what == "echo":
+        return ServiceOption(text, hosts, port, "echo")
+    is_asgi = what.startswith("asgi:")
+    found = _OBJECT.fullmatch(what.removeprefix("asgi:"))
+    if found is None:
+        raise _wrong(text, f"{what!r} is neither 'echo' nor MODULE:CALLABLE nor asgi:MODULE:APP")
+    return ServiceOption(text, hosts, port, "asgi" if is_asgi else "handler", found["module"], found["path"])
+
+
+def _endpoint(text: str, where: str) -> tuple[tuple[str, ...], int]:
+    host, colon, digits = where.rpartition(":")
+    if not (digits.isascii() and digits.isdecimal()) or not 1 <= int(digits[:6]) <= 65535:
+        raise _wrong(text, f"{digits!r} is no port (1 to 65535)")
+    port = int(digits)
+    if not colon or host == "localhost":
+        return _LOOPBACK, port
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+    except ValueError:
+        raise _wrong(text, f"{host!r} is no IP address") from None
+    if (address.version == 6) is not bracketed:
+        raise _wrong(text, "an IPv6 address, and only that, stands in brackets: [::1]:80")
+    return (str(address),), port
+
+
+def _wrong(text: str, reason: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(escaped(f"{text!r}: {reason}"))
+
+
+def directory(text: str) -> tuple[str, str]:
+    """Reads `HOST[::GUEST]` into (path for the guest, directory here).
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such directory.
+    """
+    here, separator, there = text.partition("::")
+    if not os.path.isdir(here):
+        raise _wrong(text, f"{here!r} is not a directory")
+    if separator and not there:
+        raise _wrong(text, "nothing after '::'; expected HOST::GUEST")
+    return (there if separator else here), here
+
+
+def environment(options: Sequence[str], own: Mapping[str, str]) -> dict[str, str]:
+    """The guest's environment from all `--env`: `NAME=VALUE`, or `NAME` to pass on this process's value if it has one.
+
+    Raises:
+        argparse.ArgumentTypeError: an empty name.
+    """
+    made: dict[str, str] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not name:
+            raise _wrong(option, "expected NAME=VALUE or NAME")
+        if equals:
+            made[name] = value
+        elif name in own:
+            made[name] = own[name]
+    return made
+
+
+def seconds(text: str) -> float:
+    """A positive, finite number of seconds.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise _wrong(text, "expected a positive number of seconds")
+    return number

@@ -1,0 +1,169 @@
+"""`wasi-sockets run`: a guest, its services, and what becomes of the process when the guest ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import outcome
+import trio
+import wasmtime
+
+import wasi_sockets
+from service._endings import ending
+from service._exits import CANNOT_RUN, NOT_FOUND, SIGNALLED, TIMED_OUT, CommandError
+from service._options import environment
+from service._services import Service, prepare, release
+from service._terminal import Progress, say
+
+__all__ = ["check_file", "load_errors", "run"]
+
+
+def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Runs the guest that the options describe.
+
+    Args:
+        options: as the parser of `cli` makes them.
+        arguments: the guest's own.
+
+    Returns:
+        The exit code for this process.
+
+    Raises:
+        CommandError: for whatever the user can put right.
+    """
+    check_file(options.guest)
+    services = prepare(options.service)
+    try:
+        return trio.run(_Command(options, arguments, services).run)
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is not None:
+            raise KeyboardInterrupt from group
+        raise
+
+
+def check_file(path: str) -> None:
+    """Raises CommandError for a guest that is not there or not a file."""
+    if not os.path.exists(path):
+        raise CommandError(f"{path}: no such file", NOT_FOUND)
+    if os.path.isdir(path):
+        raise CommandError(f"{path} is a directory, not a component", CANNOT_RUN)
+
+
+class _Command:
+    def __init__(
+        self, options: argparse.Namespace, arguments: Sequence[str], services: list[Service]
+    ) -> None:
+        self.options = options
+        self.arguments = arguments
+        self.services = services
+        self.signal = 0
+
+    async def run(self) -> int:
+        async with trio.open_nursery() as nursery:
+            if threading.current_thread() is threading.main_thread():
+                await nursery.start(self.watch_signals, nursery.cancel_scope)
+            ended = await outcome.acapture(self.life)
+            nursery.cancel_scope.cancel()
+        if self.signal:
+            return SIGNALLED + self.signal
+        return ended.unwrap()
+
+    async def watch_signals(
+        self, running: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+            task_status.started()
+            async for number in received:
+                self.signal = number
+                running.cancel()
+                return  # a second one finds Python's own handler, in case that what is cancelled does not end
+
+    async def life(self) -> int:
+        options = self.options
+        engine = wasmtime.Engine(wasi_sockets.config())
+        component = await self.load(engine)
+        network = wasi_sockets.Network(os.path.basename(options.guest))
+        for service in self.services:
+            service.listen(network)
+        async with trio.open_nursery() as serving:
+            ended = await outcome.acapture(self.guest_life, serving, engine, component, network)
+            await release(self.services, serving)
+        return ended.unwrap()
+
+    async def load(self, engine: wasmtime.Engine) -> wasi_sockets.GuestComponent:
+        progress = Progress(self.options.guest)
+
+        def load() -> wasi_sockets.GuestComponent:
+            return wasi_sockets.load(
+                engine, self.options.guest, cache=not self.options.no_cache, progress=progress.begin
+            )
+
+        async def compiling() -> wasi_sockets.GuestComponent:
+            # Ctrl-C need not wait for the compiler: the process ends, and with it the thread.
+            with load_errors(self.options.guest):
+                return await trio.to_thread.run_sync(load, abandon_on_cancel=True)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(progress.show)
+            loaded = await outcome.acapture(compiling)
+            nursery.cancel_scope.cancel()
+        return loaded.unwrap()
+
+    async def guest_life(
+        self,
+        serving: trio.Nursery,
+        engine: wasmtime.Engine,
+        component: wasi_sockets.GuestComponent,
+        network: wasi_sockets.Network,
+    ) -> int:
+        options = self.options
+        for service in self.services:
+            await serving.start(service.serve)
+        with trio.CancelScope() as limit:
+            if options.timeout is not None:
+                limit.deadline = trio.current_time() + options.timeout
+            try:
+                return await wasi_sockets.run(
+                    component,
+                    self.arguments,
+                    network=network,
+                    environment=environment(options.env, os.environ),
+                    directories=dict(options.dir),
+                    name=os.path.basename(options.guest),
+                    engine=engine,
+                    http=options.http,
+                    thread=options.thread,
+                    direct_memory=not options.no_direct_memory,
+                )
+            except LookupError as error:
+                raise CommandError(
+                    f"{options.guest} exports no wasi:cli/run, so it is no command to run;"
+                    " 'wasi-sockets inspect' shows what it exports",
+                    CANNOT_RUN,
+                ) from error
+            except (wasmtime.WasmtimeError, wasi_sockets.GuestTrap) as error:
+                code, message = ending(error, options.guest)
+                say(message)
+                return code
+        say(f"{options.guest} was ended after {options.timeout:g} s (--timeout)")
+        return TIMED_OUT
+
+
+@contextmanager
+def load_errors(path: str) -> Iterator[None]:
+    """Raises CommandError for what loading or inspecting a file raises."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise CommandError(f"{path}: no such file", NOT_FOUND) from error
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}", CANNOT_RUN) from error
+    except wasi_sockets.ComponentError as error:
+        raise CommandError(f"{path}: {error}", CANNOT_RUN) from error
+    except wasmtime.WasmtimeError as error:
+        raise CommandError(f"{path}: wasmtime does not accept the component: {error}", CANNOT_RUN) from error

@@ -1,0 +1,181 @@
+"""The services of one `run`: made from their options, listening before the guest starts, ended after it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import trio
+
+from service._exits import FAILED, USAGE, CommandError
+from service._options import ServiceOption
+from service._serving import Handler, accept_until_closed, echo, serve_connection
+from service._terminal import say_from_task
+from wasi_sockets import Network, TcpListener
+
+__all__ = ["Service", "prepare", "release"]
+
+GRACE = 1.0
+"""Seconds that handlers have, after the guest ended, for what it sent last."""
+
+
+class Service:
+    """One `--service`, its code imported.
+
+    Args:
+        option: what was asked for.
+        target: the handler, or the ASGI application.
+    """
+
+    def __init__(self, option: ServiceOption, target: Any) -> None:
+        self.option = option
+        self._target = target
+        self.listeners: list[TcpListener] = []
+
+    def listen(self, network: Network) -> None:
+        """Take the service's port.
+
+        Raises:
+            CommandError: the address is not of this network, or the port is taken.
+        """
+        for host in self.option.hosts:
+            try:
+                self.listeners.append(network.listen_tcp(self.option.port, host))
+            except OSError as error:
+                raise CommandError(
+                    f"--service {self.option.text}: cannot listen: {error.strerror}", FAILED
+                ) from error
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until the listeners are closed and all their connections have ended.
+
+        Raises:
+            CommandError: before the service has started: it cannot.
+        """
+        if self.option.kind == "asgi":
+            await self._serve_asgi(task_status)
+            return
+        handler: Handler = self._target
+        serve = partial(serve_connection, handler, self._report)
+        async with trio.open_nursery() as connections:
+            for listener in self.listeners:
+                connections.start_soon(accept_until_closed, listener, connections, serve)
+            task_status.started()
+
+    async def _serve_asgi(self, task_status: trio.TaskStatus[None]) -> None:
+        from service.asgi import serve_asgi
+
+        status = _Started(task_status)
+        try:
+            await serve_asgi(self._target, self.listeners, task_status=status)
+        except Exception as error:
+            if not status.done:
+                raise CommandError(f"--service {self.option.text}: {_one_line(error)}", FAILED) from error
+            await self._report(error)
+
+    async def _report(self, error: Exception) -> None:
+        trace = "".join(traceback.format_exception(error)).rstrip()
+        indented = trace.replace("\n", "\n    ")
+        await say_from_task(f"--service {self.option.text} failed: {_short(error)}\n    {indented}")
+
+
+class _Started:
+    """Passes `started` on, and remembers it."""
+
+    def __init__(self, task_status: trio.TaskStatus[None]) -> None:
+        self._task_status = task_status
+        self.done = False
+
+    def started(self, value: None = None) -> None:
+        self.done = True
+        self._task_status.started(value)
+
+
+def prepare(options: Sequence[ServiceOption]) -> list[Service]:
+    """Import what the options name.
+
+    Raises:
+        CommandError: it cannot be imported, or is nothing that can serve.
+    """
+    # As `python -m` does; an installed command has its own directory there instead.
+    if any(option.module for option in options) and "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    return [Service(option, _target(option)) for option in options]
+
+
+def _target(option: ServiceOption) -> Any:
+    if option.kind == "echo":
+        return echo
+    if option.kind == "asgi":
+        try:
+            importlib.import_module("service.asgi")
+        except ModuleNotFoundError as error:
+            raise CommandError(f"--service {option.text}: {error}", USAGE) from error
+    target = _import(option)
+    if not callable(target):
+        raise CommandError(f"--service {option.text}: {option.path} cannot be called", USAGE)
+    if option.kind == "handler" and inspect.isfunction(target) and not inspect.iscoroutinefunction(target):
+        raise CommandError(
+            f"--service {option.text}: {option.path} is not an async function; write"
+            f" 'async def {option.path}(stream)', or asgi:{option.module}:{option.path} for an ASGI application",
+            USAGE,
+        )
+    return target
+
+
+def _import(option: ServiceOption) -> Any:
+    try:
+        target = importlib.import_module(option.module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{option.module}.".startswith(f"{error.name}."):
+            raise _broken(option, error) from error  # something that the module itself imports
+        raise CommandError(
+            f"--service {option.text}: there is no module {error.name!r} in {os.getcwd()} or among the installed ones",
+            USAGE,
+        ) from error
+    except Exception as error:
+        raise _broken(option, error) from error
+    for name in option.path.split("."):
+        try:
+            target = getattr(target, name)
+        except AttributeError as error:
+            raise CommandError(
+                f"--service {option.text}: {option.module} has no {option.path!r}", USAGE
+            ) from error
+    return target
+
+
+def _broken(option: ServiceOption, error: Exception) -> CommandError:
+    return CommandError(f"--service {option.text}: importing {option.module} failed: {_short(error)}", USAGE)
+
+
+def _one_line(error: BaseException) -> str:
+    return (f"{type(error).__name__}: {error}" if str(error) else type(error).__name__).replace("\n", " ")
+
+
+def _short(error: BaseException) -> str:
+    """An error in one line, with the place of the code it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) or not frames:
+        return _one_line(error)  # a syntax error tells its own place
+    here = os.getcwd()
+    file = frames[-1].filename
+    if os.path.commonpath([here, os.path.abspath(file)]) == here:
+        file = os.path.relpath(file)
+    return f"{_one_line(error)} ({file}, line {frames[-1].lineno})"
+
+
+async def release(services: Sequence[Service], serving: trio.Nursery) -> None:
+    """The guest has ended: accept what it still connected, listen no more, and let handlers finish for a while."""
+    for service in services:
+        for listener in service.listeners:
+            while listener.backlog.queued:
+                await trio.lowlevel.checkpoint()
+            await listener.aclose()
+    serving.cancel_scope.deadline = trio.current_time() + GRACE

@@ -1,0 +1,194 @@
+"""The command `wasi-sockets`: its options, and which part of this package answers them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from service._exits import FAILED, SIGNALLED, USAGE, CommandError
+from service._options import directory, environment, seconds, service_option
+from service._terminal import escaped, escaped_lines, say
+
+__all__ = ["main"]
+
+_SIGINT = 2
+_SIGPIPE = 13
+
+_RUN_HELP = """\
+exit codes: the guest's own; 1 when its run function returned an error; 134 when it trapped; 130 after Ctrl-C;
+2 for wrong options; 124 after --timeout; 125 when a service could not start; 126 when the component cannot be run;
+127 when the file is not there."""
+
+_SERVICE_HELP = """\
+Let something answer at a port of the guest's network: 'echo', an async function that takes a trio stream
+(MODULE:CALLABLE), or an ASGI application (asgi:MODULE:APP). Without ADDRESS, on 127.0.0.1 and ::1. Modules are
+imported from the current directory and the installed packages. May be repeated."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose messages cannot take a terminal over."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        with suppress(OSError):
+            print(escaped_lines(message), end="", file=sys.stdout if file is sys.stdout else sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="wasi-sockets",
+        description="Run WebAssembly components whose sockets reach services in this process, through memory.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"wasi-sockets {_version()}")
+    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_inspect(commands)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
+    run = commands.add_parser(
+        "run",
+        help="run a component that exports wasi:cli/run",
+        usage="wasi-sockets run GUEST.wasm [options] [-- ARGUMENT ...]",
+        epilog=_RUN_HELP,
+        allow_abbrev=False,
+    )
+    run.add_argument("guest", metavar="GUEST.wasm", help="the component; WebAssembly text is taken too")
+    run.add_argument(
+        "--service",
+        action="append",
+        default=[],
+        type=service_option,
+        metavar="[ADDRESS:]PORT=WHAT",
+        help=_SERVICE_HELP,
+    )
+    run.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="Set a variable for the guest, or pass this process's own on. The guest sees no others.",
+    )
+    run.add_argument(
+        "--dir",
+        action="append",
+        default=[],
+        type=directory,
+        metavar="HOST[::GUEST]",
+        help="Let the guest use a directory, under its own name or another.",
+    )
+    run.add_argument(
+        "--http",
+        choices=("deny", "stock"),
+        default="deny",
+        help="What becomes of requests through wasi:http: refused (the default), or sent to the real network by the"
+        " stock host, around everything else said here.",
+    )
+    run.add_argument(
+        "--timeout", type=seconds, metavar="SECONDS", help="End the guest after this time, with code 124."
+    )
+    run.add_argument(
+        "--thread",
+        action="store_true",
+        help="Run the guest in a thread of its own, so that a blocking call of it, such as opening a FIFO, stops"
+        " nothing else. Slower.",
+    )
+    run.add_argument(
+        "--no-direct-memory",
+        action="store_true",
+        help="Pass bytes as strings, never by address in the guest's memory. Slower.",
+    )
+    run.add_argument("--no-cache", action="store_true", help="Neither use nor keep compiled code.")
+
+
+def _add_inspect(commands: argparse._SubParsersAction[_Parser]) -> None:
+    inspect = commands.add_parser(
+        "inspect",
+        help="show what a component imports and exports, and what would be interposed",
+        description="Show what a component imports and exports, and what would be interposed. Compiles nothing.",
+        epilog="exit codes: 0; 126 when the component would be refused or is none; 127 when the file is not there.",
+        allow_abbrev=False,
+    )
+    inspect.add_argument("guest", metavar="GUEST.wasm")
+    inspect.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _version() -> str:
+    try:
+        return version("wasi-sockets")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "(not installed)"
+
+
+def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    # By hand: argparse takes the words after "--" for its own once a positional argument came before options.
+    cut = words.index("--") if "--" in words else len(words)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(words[:cut])
+    if unknown:
+        hint = "; arguments of the guest go after '--'" if options.command == "run" else ""
+        parser.error(f"unknown argument: {unknown[0]}{hint}")
+    guest_arguments = words[cut + 1 :]
+    if guest_arguments and options.command != "run":
+        parser.error(f"unknown argument: {guest_arguments[0]}")
+    return options, guest_arguments
+
+
+def _dispatch(options: argparse.Namespace, guest_arguments: list[str]) -> int:
+    # Imported here: an engine takes longer to load than a wrong option to find.
+    if options.command == "run":
+        from service._run import run
+
+        try:
+            environment(options.env, {})
+        except argparse.ArgumentTypeError as error:
+            raise CommandError(f"--env {error}", USAGE) from error
+        return run(options, guest_arguments)
+    from service._inspect import inspect
+
+    return inspect(options.guest, as_json=options.json)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command.
+
+    Args:
+        words: its arguments, `sys.argv[1:]` by default.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SystemExit: for wrong options, --help and --version, as argparse does.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code = _dispatch(*_parse(list(sys.argv[1:] if words is None else words)))
+        sys.stdout.flush()
+    except CommandError as error:
+        say(escaped(str(error)))
+        return error.code
+    except KeyboardInterrupt:
+        return SIGNALLED + _SIGINT
+    except BrokenPipeError:
+        # Whoever read the output has gone. Python would complain once more when it flushes at exit.
+        with suppress(OSError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SIGNALLED + _SIGPIPE
+    except Exception:
+        say(f"this should not have happened; please report it:\n{traceback.format_exc()}")
+        return FAILED
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
