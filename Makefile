@@ -10,7 +10,7 @@ STOCK_ENVIRONMENT := $(STOCK)/.installed
 
 # What each target runs. ARGS is handed on: make test ARGS='-k pipes'
 ARGS ?=
-DEMO := $(BIN)/python -m service.demo
+DEMO := $(BIN)/python examples/demo/run.py
 DEMO_GUESTS := python
 FUZZ := $(BIN)/python tools/fuzz.py
 LEAKS := $(BIN)/python tools/leaks.py

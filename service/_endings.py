@@ -24,8 +24,18 @@ def ending(error: BaseException, guest: str) -> tuple[int, str]:
     native = told if error.__cause__ is None else f"{told}\n{error.__cause__}"
     frames = [frame.strip() for frame in _FRAME.findall(native)]
     if not frames and _TRAP not in native and error.__cause__ is None:
-        return CANNOT_RUN, f"{guest} cannot be run: {told}"
+        return CANNOT_RUN, f"{guest} cannot be run: {_in_one_line(told)}"
     return ABORTED, "\n".join([f"{guest} trapped: {_reason(told)}", *(f"    {frame}" for frame in frames)])
+
+
+def _in_one_line(told: str) -> str:
+    first = told.partition("\n")[0]
+    if "not found in the linker" in first:
+        return (
+            f"{first}. 'wasi-sockets run' provides WASI 0.2 only; run the component from Python, with the import"
+            " defined in the linker (docs/embedding.md)"
+        )
+    return first
 
 
 def _reason(told: str) -> str:
