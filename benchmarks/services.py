@@ -24,38 +24,37 @@ Connect = Callable[[], Awaitable[trio.abc.Stream]]
 
 
 async def serve(stream: trio.abc.Stream) -> None:
-    """Answer one connection.
+    """Answer one connection, which whoever serves the listener closes.
 
     Operations: e echoes until the end; r replies with so many bytes; u takes so many bytes and answers one; a and
     b send so many bytes of text or of all values.
     """
-    async with stream:
-        received = b""
-        while len(received) < REQUEST.size:
-            data = await stream.receive_some(CHUNK)
-            if not data:
-                return
-            received += data
-        operation, count = REQUEST.unpack_from(received)
-        rest = received[REQUEST.size :]
-        if operation == b"e":
-            if rest:
-                await stream.send_all(rest)
-            while data := await stream.receive_some(CHUNK):
-                await stream.send_all(data)
-        elif operation == b"r":
-            await stream.send_all(_ASCII[:count])
-            # The client closes first, so that the reply is never lost to a reset.
-            await stream.receive_some(1)
-        elif operation == b"u":
-            count -= len(rest)
-            while count > 0:
-                count -= len(await stream.receive_some(CHUNK))
-            await stream.send_all(b"!")
-        else:
-            data = _ASCII if operation == b"a" else _BINARY
-            for _ in range(count // CHUNK):
-                await stream.send_all(data)
+    received = b""
+    while len(received) < REQUEST.size:
+        data = await stream.receive_some(CHUNK)
+        if not data:
+            return
+        received += data
+    operation, count = REQUEST.unpack_from(received)
+    rest = received[REQUEST.size :]
+    if operation == b"e":
+        if rest:
+            await stream.send_all(rest)
+        while data := await stream.receive_some(CHUNK):
+            await stream.send_all(data)
+    elif operation == b"r":
+        await stream.send_all(_ASCII[:count])
+        # The client closes first, so that the reply is never lost to a reset.
+        await stream.receive_some(1)
+    elif operation == b"u":
+        count -= len(rest)
+        while count > 0:
+            count -= len(await stream.receive_some(CHUNK))
+        await stream.send_all(b"!")
+    else:
+        data = _ASCII if operation == b"a" else _BINARY
+        for _ in range(count // CHUNK):
+            await stream.send_all(data)
 
 
 async def _round_trips(connect: Connect, count: int, size: int) -> int:
