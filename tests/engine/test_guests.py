@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import weakref
 from typing import Any
 
@@ -404,3 +405,25 @@ async def test_a_guest_outlives_the_linker_it_came_from(engine: Engine) -> None:
         del linker
         gc.collect()
         assert await guest.call("sync") == 3
+
+
+@pytest.mark.parametrize("thread", [False, True])
+def test_an_interrupt_during_a_host_call_arrives_at_a_checkpoint(run: Run, thread: bool) -> None:
+    """And never between native code and the first line of a callback."""
+    text = guest_text(
+        """(func (export "calls") (loop $l (drop (call $call0 (i64.const 0))) (br $l)))""", {"calls": ""}
+    )
+    closed: list[str] = []
+
+    def interrupted() -> int:
+        signal.raise_signal(signal.SIGINT)
+        return 0
+
+    async def main() -> None:
+        async with run(text, ITEMS, functions(interrupted), thread=thread) as guest:
+            guest._state.table(0).add("t.r", Resource(closed, "closed"))
+            await guest.call("calls")
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert closed == ["closed"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -93,6 +94,13 @@ def check() -> None:
 
 
 check()
+
+if sys.version_info[:3] == (3, 14, 0):
+    warnings.warn(
+        "CPython 3.14.0 misjudges its stack limit inside callbacks from guests; use 3.14.1 or later",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def raw_function(name: str, result: Any, *parameters: Any) -> Any:

@@ -52,6 +52,10 @@ class Guest:
         """Whether the guest has ended."""
         return self._state.closed
 
+    # Ctrl-C must not raise inside a callback: before its first line nothing could catch it, and native code would
+    # go on with a half-made answer. trio delivers it at the next checkpoint instead, at the latest when the tick
+    # of the guest ends.
+    @trio.lowlevel.enable_ki_protection
     async def call(self, name: str, *arguments: Any) -> Any:
         """Call an exported function and wait until it returns.
 
@@ -78,6 +82,7 @@ class Guest:
         finally:
             self._leave()
 
+    @trio.lowlevel.enable_ki_protection
     async def _start(self, linker: component.Linker) -> None:
         self._enter()
         try:
@@ -237,6 +242,7 @@ class Guest:
         if self._engine.ticker is not None:
             self._engine.ticker.release()
 
+    @trio.lowlevel.enable_ki_protection
     async def aclose(self) -> None:
         """End the guest. A call that is running is cancelled and raises `GuestClosedError`. Idempotent."""
         scope, finished = self._scope, self._finished
@@ -317,6 +323,7 @@ class _Turn:
                 self._over = True
                 free_store = self._free_store
             if free_store is not None:
+                state.discard_pending()  # it may have suspended just after it was left
                 self._future.delete()
                 free_store()
                 guest._release()
@@ -335,6 +342,7 @@ class _Turn:
 
 
 @asynccontextmanager
+@trio.lowlevel.enable_ki_protection
 async def instantiate(
     linker: component.Linker,
     store: Store,

@@ -12,6 +12,7 @@ from wasi_sockets.engine.clock import GuestClock
 from wasi_sockets.engine.commands import Operation
 from wasi_sockets.engine.handles import HandleTable
 from wasi_sockets.engine.memory import GuestMemory
+from wasi_sockets.engine.suspension import Suspended, discard
 from wasi_sockets.errors import GuestClosedError, GuestTrap
 from wasi_sockets.interposer.items import Item
 
@@ -161,12 +162,7 @@ class GuestState:
             self._operation = operation
             self.calls = _NO_CALLS
             return step
-        return self._await(operation, step)
-
-    async def _await(self, operation: Operation, awaitable: Awaitable[object]) -> Any:
-        answer = await awaitable
-        step = self._advance(operation, answer)
-        return step if step.__class__ is int else await step
+        return Suspended(step, partial(self._advance, operation))
 
     def resume(self, word: int) -> Any:
         """The trampoline has carried out REALLOC or WRITE."""
@@ -197,6 +193,11 @@ class GuestState:
         self.result_slot = result_slot
         return self.flag.address
 
+    def discard_pending(self) -> None:
+        """Nobody will wait for what the guest waits for."""
+        pending, self.pending = self.pending, None
+        discard(pending)
+
     def remember(self, error: BaseException) -> None:
         """A callback failed: keep the exception for whoever called the guest. Only the first counts."""
         if self.exception is None:
@@ -224,10 +225,7 @@ class GuestState:
         operation, self._operation = self._operation, None
         if operation is not None:
             operation.close()
-        pending, self.pending = self.pending, None
-        close = getattr(pending, "close", None)
-        if close is not None:
-            close()  # a coroutine that nobody will await
+        self.discard_pending()
         self._watched.clear()
         errors: list[BaseException] = []
         for table in self._tables.values():

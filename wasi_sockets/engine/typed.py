@@ -16,6 +16,7 @@ from wasi_sockets.component.canonical import lifts_from_memory, lowering, parame
 from wasi_sockets.component.types import Borrow, Own, ResourceType
 from wasi_sockets.engine import commands
 from wasi_sockets.engine.memory import GuestMemory, NeedBytes
+from wasi_sockets.engine.suspension import Suspended
 from wasi_sockets.errors import GuestTrap
 from wasi_sockets.interposer.items import Item
 
@@ -156,8 +157,8 @@ def _build_flat(guest: GuestState, item: Item, function: Callable[..., Any]) -> 
         raise GuestTrap(f"the component's table is inconsistent: {item.name} needs a memory")
     access = _Access(guest.table(item.realm))
 
-    async def finish(result: Awaitable[Any]) -> int:
-        return lower(await result, access)
+    def finish(result: Any) -> int:
+        return lower(result, access)
 
     def call(_pages: int, *flat: int) -> Any:
         arguments = lift(flat, access)
@@ -165,7 +166,7 @@ def _build_flat(guest: GuestState, item: Item, function: Callable[..., Any]) -> 
             access.take()
         result = function(*arguments)
         if item.suspends and isinstance(result, Awaitable):
-            return finish(result)
+            return Suspended(result, finish)
         return lower(result, access)
 
     return call
