@@ -66,8 +66,3 @@ def test_looking_into_an_error(
 ) -> None:
     assert guest.call(interface, name, IoError(ErrorCode.CONNECTION_RESET)) == of_a_reset
     assert guest.call(interface, name, IoError(None, "no space left")) == of_another
-
-
-def test_udp_is_not_supported(guest: Guest) -> None:
-    made = guest.call("wasi:sockets/udp-create-socket", "create-udp-socket", "ipv4")
-    assert made == Err("not-supported")

@@ -1,6 +1,7 @@
-"""Which addresses a socket may be bound and connected to.
+"""Which addresses a socket may be bound, connected and send to.
 
-Sources: the "Typical errors" of `start-bind` and `start-connect` in `wasi:sockets/tcp@0.2.12`, and
+Sources: the "Typical errors" of `start-bind` and `start-connect` in `wasi:sockets/tcp@0.2.12`, those of
+`start-bind`, `stream` and `send` in `wasi:sockets/udp@0.2.12`, and
 `is_valid_address_family`, `is_valid_unicast_address`, `is_valid_remote_address` in wasmtime's
 `crates/wasi/src/sockets/mod.rs`.
 """
@@ -12,7 +13,14 @@ from ipaddress import IPv4Address, IPv6Address
 
 from wasi_sockets.network import SocketAddress
 
-__all__ = ["AddressFamily", "belongs_to_family", "is_bindable", "is_connectable", "is_unicast"]
+__all__ = [
+    "AddressFamily",
+    "belongs_to_family",
+    "is_bindable",
+    "is_connectable",
+    "is_destination",
+    "is_unicast",
+]
 
 _IPV4_BROADCAST = 0xFFFF_FFFF
 
@@ -63,3 +71,11 @@ def is_connectable(address: SocketAddress, family: AddressFamily) -> bool:
     Unlike POSIX, where connecting to the unspecified address reaches the loopback on some systems.
     """
     return address.port != 0 and int(address.ip) != 0 and is_bindable(address, family)
+
+
+def is_destination(address: SocketAddress, family: AddressFamily) -> bool:
+    """Whether a UDP socket takes the address as a remote one; `invalid-argument` otherwise.
+
+    It need not be unicast: whether it can be reached is the network's matter. (wasmtime, `UdpSocket::connect`)
+    """
+    return address.port != 0 and int(address.ip) != 0 and belongs_to_family(address.ip, family)

@@ -1,9 +1,9 @@
-"""The options of a TCP socket: defaults, limits and rounding, as one table.
+"""The options of TCP and UDP sockets: defaults, limits and rounding, as one table for each.
 
 Rules:
 
 1. 0 is refused with `invalid-argument`; any other value is accepted, and clamped and rounded silently.
-   (`wasi:sockets/tcp@0.2.12`, at each setter)
+   (`wasi:sockets/tcp@0.2.12` and `udp`, at each setter)
 2. Times are whole seconds, 1 to 32,767, rounded up so that nothing becomes 0; counts 1 to 127. These are
    Linux' limits, the lowest of the common platforms. (wasmtime, `crates/wasi/src/sockets/tcp.rs`,
    `clamp_keep_alive_time` and `clamp_keep_alive_count`)
@@ -12,9 +12,12 @@ Rules:
 4. Defaults are above 0, and are Linux'. (`p2_tcp_sockopts`)
 5. An accepted socket starts with what its listener had when it was accepted; later changes on either side
    stay there. (`accept` in `wasi:sockets/tcp@0.2.12`; `p2_tcp_sockopts`)
+6. UDP's are those of the same name. (`p2_udp_sockopts`) Its receive buffer is at most 4 MiB (Linux'
+   `net.core.rmem_max`, in recent versions): a guest can make others fill it.
 
-They are kept and read back, but change nothing else: in memory no packet is lost, so nothing needs to be
-kept alive, no hop is counted, and the network itself bounds its buffers.
+UDP's receive buffer is what holds datagrams. The others are kept and read back, but change nothing else: in
+memory nothing needs to be kept alive, no hop is counted, what is sent has arrived, and the network itself bounds the
+buffers of its connections.
 """
 
 from __future__ import annotations
@@ -24,7 +27,17 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-__all__ = ["DEFAULTS", "RULES", "TcpOption", "accepted_value", "clamped_backlog"]
+__all__ = [
+    "DEFAULTS",
+    "RULES",
+    "UDP_DEFAULTS",
+    "UDP_RULES",
+    "Rule",
+    "TcpOption",
+    "UdpOption",
+    "accepted_value",
+    "clamped_backlog",
+]
 
 _SECOND: Final = 1_000_000_000
 
@@ -39,6 +52,14 @@ class TcpOption(IntEnum):
     HOP_LIMIT = 4
     RECEIVE_BUFFER_SIZE = 5
     SEND_BUFFER_SIZE = 6
+
+
+class UdpOption(IntEnum):
+    """What can be set on a UDP socket."""
+
+    UNICAST_HOP_LIMIT = 0
+    RECEIVE_BUFFER_SIZE = 1
+    SEND_BUFFER_SIZE = 2
 
 
 class Rule(NamedTuple):
@@ -70,6 +91,13 @@ RULES: Final[Mapping[TcpOption, Rule]] = MappingProxyType({
     TcpOption.RECEIVE_BUFFER_SIZE:  Rule( 131_072,       True,      1,       2**31 - 1,       1),
     TcpOption.SEND_BUFFER_SIZE:     Rule( 16_384,        True,      1,       2**31 - 1,       1),
 })
+
+UDP_RULES: Final[Mapping[UdpOption, Rule]] = MappingProxyType({
+    #                                     default        0 refused  minimum  maximum          unit
+    UdpOption.UNICAST_HOP_LIMIT:    Rule( 64,            True,      1,       255,             1),
+    UdpOption.RECEIVE_BUFFER_SIZE:  Rule( 212_992,       True,      1,       4_194_304,       1),  # rule 6
+    UdpOption.SEND_BUFFER_SIZE:     Rule( 212_992,       True,      1,       2**31 - 1,       1),
+})
 # fmt: on
 
 #: The options of a new socket. Sockets share it and replace it when one is set (rule 5).
@@ -77,13 +105,17 @@ DEFAULTS: Final[Mapping[TcpOption, int]] = MappingProxyType(
     {option: rule.default for option, rule in RULES.items()}
 )
 
+UDP_DEFAULTS: Final[Mapping[UdpOption, int]] = MappingProxyType(
+    {option: rule.default for option, rule in UDP_RULES.items()}
+)
+
 #: Linux' `net.core.somaxconn`, to which `listen` clamps; here it also bounds what a guest can queue.
 _MAX_BACKLOG: Final = 4096
 
 
-def accepted_value(option: TcpOption, value: int) -> int | None:
-    """Return what the option becomes when set to `value`; `None` when that is refused (rules 1 to 3)."""
-    rule = RULES[option]
+def accepted_value(option: TcpOption | UdpOption, value: int) -> int | None:
+    """Return what the option becomes when set to `value`; `None` when that is refused (rules 1 to 3, and 6)."""
+    rule = UDP_RULES[option] if isinstance(option, UdpOption) else RULES[option]
     if value == 0 and rule.refuses_zero:
         return None
     rounded = -(-value // rule.unit) * rule.unit

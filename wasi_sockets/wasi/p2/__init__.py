@@ -18,6 +18,7 @@ from wasi_sockets.wasi.p2 import (
     streams,
     tcp,
     tcp_create_socket,
+    udp,
     udp_create_socket,
 )
 
@@ -32,8 +33,9 @@ def functions(host: Host) -> dict[tuple[str, str], Callable[..., object]]:
         **network.FUNCTIONS,
         **instance_network.FUNCTIONS,
         **tcp.FUNCTIONS,
-        **udp_create_socket.FUNCTIONS,
+        **udp.FUNCTIONS,
         **tcp_create_socket.functions(host),
+        **udp_create_socket.functions(host),
         **ip_name_lookup.functions(host),
         **stdio.functions(host),
     }

@@ -7,7 +7,7 @@ from typing import Final
 from wasi_sockets.component.values import Err
 from wasi_sockets.sockets import ErrorCode
 
-__all__ = ["CODES", "failure", "wit_name"]
+__all__ = ["CODES", "failure", "result", "wit_name"]
 
 #: `enum error-code` of `wasi:sockets/network@0.2.12`, in its order.
 CODES: Final = (
@@ -47,3 +47,8 @@ def wit_name(code: ErrorCode) -> str:
 def failure(code: ErrorCode) -> Err:
     """The error case of a 0.2 function for `code`."""
     return _FAILURES[code]
+
+
+def result(code: ErrorCode | None) -> Err | None:
+    """The result of a 0.2 function without an ok value: `None` for success."""
+    return None if code is None else _FAILURES[code]

@@ -12,7 +12,7 @@ from wasi_sockets.component.values import Err
 from wasi_sockets.network import TcpConnection
 from wasi_sockets.sockets import ErrorCode, TcpOption, TcpSocket
 from wasi_sockets.wasi.p2.byte_streams import PipeInputStream, PipeOutputStream
-from wasi_sockets.wasi.p2.error_codes import failure
+from wasi_sockets.wasi.p2.error_codes import failure, result
 from wasi_sockets.wasi.p2.network import (
     IpSocketAddressValue,
     NetworkResource,
@@ -37,24 +37,20 @@ def tcp_streams(socket: TcpSocket, connection: TcpConnection) -> tuple[PipeInput
     return incoming, outgoing
 
 
-def _result(error: ErrorCode | None) -> Err | None:
-    return None if error is None else failure(error)
-
-
 def _start_bind(
     socket: TcpSocket, network: NetworkResource, local_address: IpSocketAddressValue
 ) -> Err | None:
-    return _result(socket.start_bind(to_socket_address(local_address)))
+    return result(socket.start_bind(to_socket_address(local_address)))
 
 
 def _finish_bind(socket: TcpSocket) -> Err | None:
-    return _result(socket.finish_bind())
+    return result(socket.finish_bind())
 
 
 def _start_connect(
     socket: TcpSocket, network: NetworkResource, remote_address: IpSocketAddressValue
 ) -> Err | None:
-    return _result(socket.start_connect(to_socket_address(remote_address)))
+    return result(socket.start_connect(to_socket_address(remote_address)))
 
 
 def _finish_connect(socket: TcpSocket) -> tuple[PipeInputStream, PipeOutputStream] | Err:
@@ -65,11 +61,11 @@ def _finish_connect(socket: TcpSocket) -> tuple[PipeInputStream, PipeOutputStrea
 
 
 def _start_listen(socket: TcpSocket) -> Err | None:
-    return _result(socket.start_listen())
+    return result(socket.start_listen())
 
 
 def _finish_listen(socket: TcpSocket) -> Err | None:
-    return _result(socket.finish_listen())
+    return result(socket.finish_listen())
 
 
 def _accept(socket: TcpSocket) -> tuple[TcpSocket, PipeInputStream, PipeOutputStream] | Err:
@@ -96,11 +92,11 @@ def _address_family(socket: TcpSocket) -> str:
 
 
 def _set_listen_backlog_size(socket: TcpSocket, value: int) -> Err | None:
-    return _result(socket.set_backlog_size(value))
+    return result(socket.set_backlog_size(value))
 
 
 def _shutdown(socket: TcpSocket, shutdown_type: Literal["receive", "send", "both"]) -> Err | None:
-    return _result(socket.shutdown(receive=shutdown_type != "send", send=shutdown_type != "receive"))
+    return result(socket.shutdown(receive=shutdown_type != "send", send=shutdown_type != "receive"))
 
 
 def _getter(option: TcpOption) -> Callable[[TcpSocket], int | Err]:
@@ -113,7 +109,7 @@ def _getter(option: TcpOption) -> Callable[[TcpSocket], int | Err]:
 
 def _setter(option: TcpOption) -> Callable[[TcpSocket, int], Err | None]:
     def set_(socket: TcpSocket, value: int) -> Err | None:
-        return _result(socket.set_option(option, value))
+        return result(socket.set_option(option, value))
 
     return set_
 

@@ -1,22 +1,23 @@
-"""`wasi:sockets/udp-create-socket`: there is no UDP yet, and a guest that asks for it is told so."""
+"""`wasi:sockets/udp-create-socket`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from wasi_sockets.component.values import Err
-from wasi_sockets.sockets import ErrorCode
+from wasi_sockets.sockets import AddressFamily, ErrorCode, UdpSocket, create_udp_socket
+from wasi_sockets.wasi.host import Host
 from wasi_sockets.wasi.p2.error_codes import failure
 
-__all__ = ["FUNCTIONS"]
+__all__ = ["functions"]
 
 
-def create_udp_socket(address_family: str) -> Err:
-    """`create-udp-socket`: `not-supported`, which C libraries turn into an `OSError` of `socket()`."""
-    return failure(ErrorCode.NOT_SUPPORTED)
+def functions(host: Host) -> dict[tuple[str, str], Callable[..., object]]:
+    """The functions of this interface for one guest."""
+    context = host.sockets
 
+    def create(address_family: str) -> UdpSocket | Err:
+        socket = create_udp_socket(context, AddressFamily(address_family))
+        return failure(socket) if isinstance(socket, ErrorCode) else socket
 
-FUNCTIONS: Final[dict[tuple[str, str], Callable[..., object]]] = {
-    ("wasi:sockets/udp-create-socket", "create-udp-socket"): create_udp_socket,
-}
+    return {("wasi:sockets/udp-create-socket", "create-udp-socket"): create}
