@@ -45,20 +45,6 @@ async def _wait(waiters: Waiters) -> None:
     await wait_task_rescheduled(abort)
 
 
-def _succeed(_: object) -> Abort:
-    return Abort.SUCCEEDED
-
-
-async def _closing_checkpoint() -> None:
-    """A checkpoint for closing, which mostly is cancelled: `serve_listeners` closes with `aclose_forcefully`."""
-    if current_effective_deadline() == -math.inf:
-        # Raises Cancelled, in half the task switches of `checkpoint`, which first lets the scheduler look for
-        # a cancellation.
-        await wait_task_rescheduled(_succeed)
-    else:
-        await checkpoint()
-
-
 def _raise_broken(pipe: Pipe) -> NoReturn:
     """Raise trio's error for a connection that can no longer be used, chained from the socket error."""
     if pipe.reset:
@@ -115,7 +101,7 @@ class TcpStream(trio.abc.HalfCloseableStream):
 
     __slots__ = (
         "_closed",
-        "_has_waited",
+        "_has_yielded",
         "_receive_pipe",
         "_receiving",
         "_send_pipe",
@@ -130,7 +116,7 @@ class TcpStream(trio.abc.HalfCloseableStream):
         self._receiving = False
         self._sending = False
         self._closed = False
-        self._has_waited = False  # to receive, since the last send
+        self._has_yielded = False  # in `receive_some`, since the last send
 
     def __repr__(self) -> str:
         return (
@@ -171,18 +157,17 @@ class TcpStream(trio.abc.HalfCloseableStream):
             raise trio.BusyResourceError("another task is receiving on this stream")
         pipe = self._receive_pipe
         self._receiving = True
-        self._has_waited = False
         try:
             if pipe.buffered or pipe.available():
                 await checkpoint()
             while True:
                 # From here on nothing is awaited once data was taken, so that no cancellation can lose it.
                 if pipe.buffered:
+                    self._has_yielded = True
                     return pipe.read_some(max_bytes)
                 if pipe.available():
                     break
                 await _wait(pipe.readable)
-                self._has_waited = True
         finally:
             self._receiving = False
         if self._closed or pipe.broken:
@@ -210,10 +195,10 @@ class TcpStream(trio.abc.HalfCloseableStream):
             if data.__class__ is bytes and len(data) <= pipe.permit():
                 pipe.write(data)
                 # Yield after the write, so that the reader woken by it runs in the same turn of the loop. Not
-                # after the first write since this end really waited to receive: one write for each wait cannot
-                # keep the loop from others, and it makes a server's round trip shorter by a third.
-                if self._has_waited:
-                    self._has_waited = False
+                # after the first write since `receive_some`, which did yield: one write for each of its yields
+                # cannot keep the loop from others, and makes a server's round trip shorter by a third.
+                if self._has_yielded:
+                    self._has_yielded = False
                 else:
                     await cancel_shielded_checkpoint()
             else:
@@ -293,10 +278,15 @@ class TcpStream(trio.abc.HalfCloseableStream):
         """Close both directions and free the port; closes also when cancelled. Idempotent.
 
         What was sent still reaches the peer. With unread data the peer then sees a reset, as on Linux.
+
+        A checkpoint, except in a scope that is cancelled already: as there is nothing to wait for, the next
+        checkpoint tells the caller. (`trio.serve_listeners` closes each connection in such a scope, where a
+        checkpoint would cost as much as all the rest.)
         """
         self._closed = True
         self.connection.close()
-        await _closing_checkpoint()
+        if current_effective_deadline() != -math.inf:
+            await checkpoint()
 
 
 class TcpListener(trio.abc.Listener[TcpStream]):
