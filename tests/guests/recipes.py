@@ -163,7 +163,7 @@ GUESTS = (
             _c_with_sockets(f"{source}.c"),
             optional=True,
         )
-        for source in ("client", "server")
+        for source in ("client", "server", "udp")
     ),
     *(
         Guest(

@@ -69,6 +69,11 @@ def test_guest_imports_tcp_and_can_be_run(
     assert any(found.startswith("wasi:cli/run@0.2.") for found in component.type.exports(engine))
 
 
+def test_c_udp_guest_imports_udp(engine: Engine, guest_file: Callable[[str], Path]) -> None:
+    component = Component(engine, guest_file("c-sockets-udp").read_bytes())
+    assert "wasi:sockets/udp" in imports_of(engine, component)
+
+
 def test_building_again_finds_everything_up_to_date(guest_file: Callable[[str], Path]) -> None:
     before = guest_file("c-echo-0.2.0").stat().st_mtime_ns
     built = subprocess.run(

@@ -26,6 +26,7 @@ from commands import (
     poll_both,
     randomness,
     standard_streams,
+    udp,
     three_ways,
 )
 from commands.failure import Failure
@@ -55,6 +56,10 @@ COMMANDS = {
     "sleep": clocks.sleep,
     "random": randomness.exercise,
     "poll-both": poll_both.watch,
+    "udp": udp.unconnected,
+    "udp-connected": udp.connected,
+    "udp-server": udp.server,
+    "udp-asyncio": udp.endpoints,
 }
 
 
