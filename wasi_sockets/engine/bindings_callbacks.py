@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import struct
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from wasmtime import _bindings as _capi
@@ -27,6 +29,8 @@ MAXIMUM_ARITY = 15
 
 _STRING = 12
 _U64 = 8
+_VALUE_SIZE = 32
+_MAXIMUM_VIEWS = 256
 
 
 class CallbackGuest(Protocol):
@@ -125,7 +129,10 @@ def callback(env, context, type_, arguments, count, results, result_count):
         if count != {count} or result_count != 1:
             raise WrongShape
 {call}
-        out = Result(results)
+        try:
+            out = slots[results]
+        except KeyError:
+            out = view_slot(results)
         out[0] = 8
         out[1] = answer
         return None
@@ -144,7 +151,10 @@ def callback(env, context, type_, arguments, count, results, result_count, error
             raise WrongShape
 {call}
         if answer.__class__ is int:
-            out = Result(results)
+            try:
+                out = slots[results]
+            except KeyError:
+                out = view_slot(results)
             out[0] = 8
             out[1] = answer
         else:
@@ -154,8 +164,11 @@ def callback(env, context, type_, arguments, count, results, result_count, error
 """
 
 _ITEM = """
-        values = Arguments(arguments)
-        word = values[1]
+        try:
+            values = blocks[arguments]
+        except KeyError:
+            values = view_block(arguments)
+        {names} = unpack(values)
         try:
             call = guest.calls[word & 0xffffffff]
         except IndexError:
@@ -181,14 +194,34 @@ def _read_string(address: int) -> bytes:
     return text if text.isascii() else text.decode().encode("latin-1")
 
 
+def _view(views: dict[int, memoryview], shape: Any, address: int) -> memoryview:
+    """A view of native memory at an address, remembered in `views`.
+
+    The values of calls lie at few addresses, again and again, and making a view takes longer than all reading and
+    writing through it. A remembered one is only used while native code says that its values lie there.
+    """
+    if len(views) >= _MAXIMUM_VIEWS:
+        views.clear()
+    view = views[address] = memoryview(shape.from_address(address)).cast("B")
+    if shape._type_ is ctypes.c_uint64:
+        view = views[address] = view.cast("Q")
+    return view
+
+
 def _generate(source: str, call: str, count: int, guests: Mapping[int, CallbackGuest]) -> Any:
+    blocks: dict[int, memoryview] = {}
+    slots: dict[int, memoryview] = {}
     namespace: dict[str, Any] = {
         "guests": guests,
         "failed": _failed,
         "WrongShape": _WrongShapeError,
         "Arguments": (ctypes.c_uint64 * (4 * count)).from_address,
-        "Result": _Result,
         "Continuation": _Continuation,
+        "blocks": blocks,
+        "view_block": partial(_view, blocks, ctypes.c_uint8 * (_VALUE_SIZE * count)),
+        "unpack": struct.Struct("8xQ16x" * count).unpack_from,
+        "slots": slots,
+        "view_slot": partial(_view, slots, ctypes.c_uint64 * 2),
         "Word": ctypes.c_uint64.from_address,
         "strlen": _strlen,
         "done": _done.address,
@@ -199,8 +232,10 @@ def _generate(source: str, call: str, count: int, guests: Mapping[int, CallbackG
 
 
 def _item_callback(source: str, arity: int, guests: Mapping[int, CallbackGuest]) -> Any:
-    arguments = "".join(f", values[{4 * index + 5}]" for index in range(arity))
-    return _generate(source, _ITEM.format(arguments=arguments), arity + 1, guests)
+    names = [f"a{index}" for index in range(arity)]
+    arguments = "".join(f", {name}" for name in names)
+    item = _ITEM.format(names=", ".join(["word", *names]) + ",", arguments=arguments)
+    return _generate(source, item, arity + 1, guests)
 
 
 def _pull_callback(guests: Mapping[int, CallbackGuest]) -> Any:
