@@ -105,6 +105,17 @@ def test_every_version(version: str) -> None:
     assert len(replaced(result.items)) == sum(map(len, FUNCTIONS.values())) + len(DROPS)
 
 
+def declared_functions(wasm: bytes, interface: str) -> set[str]:
+    """The functions that a component declares in the type of an import."""
+    root = look_through(read_component(wasm))
+    (found,) = [
+        each
+        for each in root.imports.values()
+        if isinstance(each, InstanceEntity) and each.import_name.startswith(interface)
+    ]
+    return {name for name, entity in found.exports.items() if isinstance(entity, FunctionEntity)}
+
+
 @pytest.mark.parametrize(
     ("interface", "function", "besides"),
     [
@@ -127,18 +138,26 @@ def test_every_version(version: str) -> None:
 def test_functions_that_the_shim_needs_are_declared(
     interface: str, function: str, besides: list[str]
 ) -> None:
-    def functions(wasm: bytes) -> set[str]:
-        root = look_through(read_component(wasm))
-        (found,) = [
-            each
-            for each in root.imports.values()
-            if isinstance(each, InstanceEntity) and each.import_name.startswith(interface)
-        ]
-        return {name for name, entity in found.exports.items() if isinstance(entity, FunctionEntity)}
-
     wasm = binary(guest([Lowered(interface, function)]))
-    assert functions(wasm) == {function}
-    assert functions(interpose(wasm).wasm) == {function, *besides}
+    assert declared_functions(wasm, interface) == {function}
+    assert declared_functions(interpose(wasm).wasm, interface) == {function, *besides}
+
+
+@pytest.mark.parametrize(
+    ("function", "besides"),
+    [
+        (IN + "blocking-read", [IN + "read", IN + "subscribe"]),
+        (IN + "blocking-skip", [IN + "skip", IN + "subscribe"]),
+        (OUT + "blocking-flush", [OUT + "check-write", OUT + "flush", OUT + "subscribe"]),
+        (OUT + "blocking-splice", [OUT + "splice", OUT + "subscribe", IN + "subscribe"]),
+    ],
+)
+def test_a_guest_that_polls_waits_for_stock_streams_through_pollables(
+    function: str, besides: list[str]
+) -> None:
+    # Files go on only when they are asked through a pollable: without one a blocking read would never end.
+    wasm = binary(guest([Lowered(POLL, "[method]pollable.block"), Lowered(STREAMS, function)]))
+    assert declared_functions(interpose(wasm).wasm, STREAMS) == {function, *besides}
 
 
 def test_the_same_guest_gives_the_same_bytes() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from wasi_sockets.component import model
 from wasi_sockets.component.layout import core_signature, has_pointers
-from wasi_sockets.component.types import Borrow, FunctionType, ResourceType, Result, Type
+from wasi_sockets.component.types import Borrow, FunctionType, Own, ResourceType, Result, Type
 from wasi_sockets.errors import UnsupportedComponentError
 from wasi_sockets.interposer.flow import Entity, FunctionEntity
 from wasi_sockets.interposer.items import Item
@@ -82,6 +82,9 @@ def _wanted(item: Item, key: str) -> FunctionType | None:
     if key == "ready":
         return FunctionType((("self", Borrow(ResourceType("wasi:io/poll", "pollable"))),), "bool")
     function = item.function_type
+    if function is not None and key in ("subscribe", "listen"):
+        stream = function.parameters[0 if key == "subscribe" else 1][1]
+        return FunctionType((("self", stream),), Own(ResourceType("wasi:io/poll", "pollable")))
     if function is None or key not in ("check", "flush"):
         return function
     result = function.result

@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 from wasi_sockets.component.indices import map_indices
 from wasi_sockets.component.model import (
+    AliasOuter,
     BorrowDef,
     Declaration,
     ExportDeclaration,
@@ -17,6 +18,7 @@ from wasi_sockets.component.model import (
     ExternType,
     FunctionDef,
     InstanceDef,
+    OwnDef,
     ResultDef,
     Sort,
     TypeDefinition,
@@ -90,6 +92,11 @@ class _Extension:
         elif name == "[method]pollable.ready":
             borrow = self.define(TypeDefinition(BorrowDef(self.resource("pollable"))))
             self.export(name, self.define(TypeDefinition(FunctionDef((("self", borrow),), "bool"))))
+        elif name in (_IN + "subscribe", _OUT + "subscribe"):
+            stream = name.removeprefix("[method]").removesuffix(".subscribe")
+            borrow = self.define(TypeDefinition(BorrowDef(self.resource(stream))))
+            own = self.define(TypeDefinition(OwnDef(self.resource("pollable"))))
+            self.export(name, self.define(TypeDefinition(FunctionDef((("self", borrow),), own))))
         elif name == "now":
             self.export(name, self.define(TypeDefinition(FunctionDef((), "u64"))))
         else:
@@ -104,6 +111,14 @@ class _Extension:
         self.export(
             _OUT + "check-write", self.define(TypeDefinition(FunctionDef(function.parameters[:1], result)))
         )
+
+    def reexport(self, name: str, outer: int) -> None:
+        for declaration in (
+            AliasOuter("type", 1, outer),
+            ExportDeclaration(ExternName(name), ExternType("type", len(self.types))),
+        ):
+            self.declarations.append(declaration)
+            self.types.append(declaration)
 
     def unit_sibling(self, wanted: str) -> FunctionDef:
         found = self.sibling(_UNIT_RESULT)
@@ -142,13 +157,23 @@ def refers_outside(declared: InstanceDef) -> bool:
     return bool(inside)
 
 
-def extended(import_name: str, declared: InstanceDef, functions: Collection[str]) -> InstanceDef:
+def extended(
+    import_name: str, declared: InstanceDef, functions: Collection[str], pollable: int | None = None
+) -> InstanceDef:
     """The instance type with these functions declared too.
+
+    Args:
+        import_name: of the instance, for messages.
+        declared: its type.
+        functions: what to declare.
+        pollable: a type of the component around, which the instance then exports as "pollable".
 
     Raises:
         UnsupportedComponentError: a function's type cannot be told from what is declared.
     """
     extension = _Extension(import_name, declared)
+    if pollable is not None:
+        extension.reexport("pollable", pollable)
     # A fixed order, so that the same guest always gives the same bytes.
     for name in sorted(functions):
         extension.add(name)

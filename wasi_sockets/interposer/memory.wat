@@ -81,10 +81,6 @@
   (call $fail (local.get $level) (local.get $stream) (i32.add (local.get $result) (i32.const 4)) (local.get $result)))
 (func $fail_u64 (param $level i32) (param $stream i32) (param $result i32)
   (call $fail (local.get $level) (local.get $stream) (i32.add (local.get $result) (i32.const 8)) (local.get $result)))
-(func $backoff (param $ns i64) (result i64)            ;; sleeps; -> how long next time
-  (call $sleep (local.get $ns))
-  (if (i64.ge_u (local.get $ns) (i64.const 10000000)) (then (return (i64.const 10000000))))
-  (i64.add (local.get $ns) (i64.shr_u (local.get $ns) (i64.const 3))))
 
 ;; ------------------------------------------------------------------ virtual streams
 (func $virtual_read%R% (param $stream i32) (param $length i64) (param $result i32) (param $block i32)
@@ -146,30 +142,28 @@
   (if (call $virtual (local.get $stream))
     (then (call $virtual_read%R% (local.get $stream) (local.get $length) (local.get $result) (i32.const 0)))
     (else (call $stock_self%I% (local.get $stream) (local.get $length) (local.get $result)))))
-(func $blocking_read%I% (export "f%I%") (param $stream i32) (param $length i64) (param $result i32) (local $backoff i64)
+(func $blocking_read%I% (export "f%I%") (param $stream i32) (param $length i64) (param $result i32)
   (call $guard)
   (if (call $virtual (local.get $stream)) (then
     (call $virtual_read%R% (local.get $stream) (local.get $length) (local.get $result) (i32.const 1)) (return)))
-  (local.set $backoff (i64.const 50000))
   (loop $again
     (call $stock_read%I% (local.get $stream) (local.get $length) (local.get $result))
     (if (i32.load8_u (local.get $result)) (then (return)))
     (if (i32.or (i32.load offset=8 (local.get $result)) (i64.eqz (local.get $length))) (then (return)))
-    (local.set $backoff (call $backoff (local.get $backoff)))
-    (br $again)))
-(func $blocking_skip%I% (export "f%I%") (param $stream i32) (param $length i64) (param $result i32) (local $backoff i64)
+    (br_if $again (call $stock_settled%I% (local.get $stream))))
+  (call $stock_self%I% (local.get $stream) (local.get $length) (local.get $result)))
+(func $blocking_skip%I% (export "f%I%") (param $stream i32) (param $length i64) (param $result i32)
   (call $guard)
   (if (call $virtual (local.get $stream)) (then
     (call $locate)
     (drop (call $finish%R% (call $wait3 (call $word (i32.const %I%)) (i64.extend_i32_u (local.get $stream)) (local.get $length) (i64.extend_i32_u (local.get $result)))))
     (call $tick) (call $forget) (return)))
-  (local.set $backoff (i64.const 50000))
   (loop $again
     (call $stock_skip%I% (local.get $stream) (local.get $length) (local.get $result))
     (if (i32.load8_u (local.get $result)) (then (return)))
     (if (i32.or (i64.ne (i64.load offset=8 (local.get $result)) (i64.const 0)) (i64.eqz (local.get $length))) (then (return)))
-    (local.set $backoff (call $backoff (local.get $backoff)))
-    (br $again)))
+    (br_if $again (call $stock_settled%I% (local.get $stream))))
+  (call $stock_self%I% (local.get $stream) (local.get $length) (local.get $result)))
 (func $check_write%I% (export "f%I%") (param $stream i32) (param $result i32) (local $level i32)
   (call $guard)
   (if (i32.eqz (call $virtual (local.get $stream))) (then (call $stock_self%I% (local.get $stream) (local.get $result)) (return)))
@@ -183,10 +177,18 @@
   (if (call $virtual (local.get $stream))
     (then (call $virtual_write (local.get $stream) (local.get $at) (local.get $size) (local.get $result)))
     (else (call $stock_self%I% (local.get $stream) (local.get $at) (local.get $size) (local.get $result)))))
-;; A stock stream's permit, waiting until there is one; or -1, the error stored at $result with its payload at $payload.
-;; A sink permits 2**64 - 1 bytes, which must not look like -1; no caller has more than 4096.
-(func $stock_permit%I% (param $stream i32) (param $payload i32) (param $result i32) (result i64) (local $backoff i64)
-  (local.set $backoff (i64.const 50000))
+;; Waits until a stock stream is ready. Only being asked through a pollable lets some of them go on: a file's task is
+;; looked at nowhere else. -> 0 where the guest has no pollables to ask through; the stock function must wait then.
+(func $stock_settled%I% (param $stream i32) (result i32) (local $pollable i32)
+  (local.set $pollable (call $stock_subscribe%I% (local.get $stream)))
+  (if (i32.eq (local.get $pollable) (i32.const -1)) (then (return (i32.const 0))))
+  (call $block (local.get $pollable))
+  (call $stock_unsubscribe%I% (local.get $pollable))
+  (i32.const 1))
+;; A stock stream's permit, waiting until there is one; or -1, the error stored at $result with its payload at $payload;
+;; or 0, the stock function must wait. A sink permits 2**64 - 1 bytes, which must not look like -1; no caller has more
+;; than 4096.
+(func $stock_permit%I% (param $stream i32) (param $payload i32) (param $result i32) (result i64)
   (loop $again
     (call $stock_check%I% (local.get $stream) (i32.const 16))
     (if (i32.load8_u $state (i32.const 16)) (then
@@ -195,13 +197,15 @@
       (i32.store8 (local.get $payload) (i32.load8_u $state (i32.const 24)))
       (i32.store offset=4 (local.get $payload) (i32.load $state (i32.const 28)))
       (return (i64.const -1))))
-    (if (i64.eqz (i64.load $state (i32.const 24))) (then (local.set $backoff (call $backoff (local.get $backoff))) (br $again))))
+    (if (i64.eqz (i64.load $state (i32.const 24))) (then (br_if $again (call $stock_settled%I% (local.get $stream))))))
   (select (i64.load $state (i32.const 24)) (i64.const 4096) (i64.lt_u (i64.load $state (i32.const 24)) (i64.const 4096))))
-(func $stock_flushed%I% (param $stream i32) (param $result i32)
+;; -> 0 when the stock function must wait for what was flushed.
+(func $stock_flushed%I% (param $stream i32) (param $result i32) (result i32) (local $permit i64)
   (call $stock_flush%I% (local.get $stream) (local.get $result))
-  (if (i32.load8_u (local.get $result)) (then (return)))
-  (if (i64.ne (call $stock_permit%I% (local.get $stream) (i32.add (local.get $result) (i32.const 4)) (local.get $result)) (i64.const -1))
-    (then (i32.store (local.get $result) (i32.const 0)))))
+  (if (i32.load8_u (local.get $result)) (then (return (i32.const 1))))
+  (local.set $permit (call $stock_permit%I% (local.get $stream) (i32.add (local.get $result) (i32.const 4)) (local.get $result)))
+  (if (i64.ne (local.get $permit) (i64.const -1)) (then (i32.store (local.get $result) (i32.const 0))))
+  (i64.ne (local.get $permit) (i64.const 0)))
 (func $blocking_write%I% (export "f%I%") (param $stream i32) (param $at i32) (param $size i32) (param $result i32) (local $part i64)
   (call $guard)
   (if (i32.gt_u (local.get $size) (i32.const 4096)) (then (call $trap (i32.const 9) (local.get $size))))
@@ -212,13 +216,16 @@
       (br_if $done (i32.eqz (local.get $size)))
       (local.set $part (call $stock_permit%I% (local.get $stream) (i32.add (local.get $result) (i32.const 4)) (local.get $result)))
       (if (i64.eq (local.get $part) (i64.const -1)) (then (return)))
+      (if (i64.eqz (local.get $part)) (then
+        (call $stock_self%I% (local.get $stream) (local.get $at) (local.get $size) (local.get $result)) (return)))
       (if (i64.gt_u (local.get $part) (i64.extend_i32_u (local.get $size))) (then (local.set $part (i64.extend_i32_u (local.get $size)))))
       (call $stock_write%I% (local.get $stream) (local.get $at) (i32.wrap_i64 (local.get $part)) (local.get $result))
       (if (i32.load8_u (local.get $result)) (then (return)))
       (local.set $at (i32.add (local.get $at) (i32.wrap_i64 (local.get $part))))
       (local.set $size (i32.sub (local.get $size) (i32.wrap_i64 (local.get $part))))
       (br $next)))
-  (call $stock_flushed%I% (local.get $stream) (local.get $result)))
+  (if (i32.eqz (call $stock_flushed%I% (local.get $stream) (local.get $result))) (then
+    (call $stock_self%I% (local.get $stream) (local.get $at) (i32.const 0) (local.get $result)))))
 (func $blocking_write_zeroes%I% (export "f%I%") (param $stream i32) (param $size i64) (param $result i32) (local $part i64)
   (call $guard)
   (if (i64.gt_u (local.get $size) (i64.const 4096)) (then (call $trap (i32.const 10) (i32.wrap_i64 (local.get $size)))))
@@ -231,12 +238,14 @@
       (br_if $done (i64.eqz (local.get $size)))
       (local.set $part (call $stock_permit%I% (local.get $stream) (i32.add (local.get $result) (i32.const 4)) (local.get $result)))
       (if (i64.eq (local.get $part) (i64.const -1)) (then (return)))
+      (if (i64.eqz (local.get $part)) (then (call $stock_self%I% (local.get $stream) (local.get $size) (local.get $result)) (return)))
       (if (i64.gt_u (local.get $part) (local.get $size)) (then (local.set $part (local.get $size))))
       (call $stock_zeroes%I% (local.get $stream) (local.get $part) (local.get $result))
       (if (i32.load8_u (local.get $result)) (then (return)))
       (local.set $size (i64.sub (local.get $size) (local.get $part)))
       (br $next)))
-  (call $stock_flushed%I% (local.get $stream) (local.get $result)))
+  (if (i32.eqz (call $stock_flushed%I% (local.get $stream) (local.get $result))) (then
+    (call $stock_self%I% (local.get $stream) (i64.const 0) (local.get $result)))))
 (func $flush%I% (export "f%I%") (param $stream i32) (param $result i32)
   (call $guard)
   (if (call $virtual (local.get $stream))
@@ -246,7 +255,8 @@
   (call $guard)
   (if (call $virtual (local.get $stream))
     (then (call $virtual_flush (local.get $stream) (local.get $result)))
-    (else (call $stock_flushed%I% (local.get $stream) (local.get $result)))))
+    (else (if (i32.eqz (call $stock_flushed%I% (local.get $stream) (local.get $result))) (then
+      (call $stock_self%I% (local.get $stream) (local.get $result)))))))
 (func $same_side (param $a i32) (param $b i32)
   (if (i32.ne (call $virtual (local.get $a)) (call $virtual (local.get $b))) (then (call $trap (i32.const 11) (local.get $b)))))
 (func $splice%I% (export "f%I%") (param $to i32) (param $from i32) (param $length i64) (param $result i32)
@@ -258,7 +268,7 @@
   (drop (call $finish%R% (call $call4 (call $word (i32.const %I%)) (i64.extend_i32_u (local.get $to)) (i64.extend_i32_u (local.get $from))
     (local.get $length) (i64.extend_i32_u (local.get $result)))))
   (call $forget))
-(func $blocking_splice%I% (export "f%I%") (param $to i32) (param $from i32) (param $length i64) (param $result i32) (local $backoff i64)
+(func $blocking_splice%I% (export "f%I%") (param $to i32) (param $from i32) (param $length i64) (param $result i32) (local $pollable i32)
   (call $guard)
   (call $same_side (local.get $to) (local.get $from))
   (if (call $virtual (local.get $to)) (then
@@ -266,13 +276,16 @@
     (drop (call $finish%R% (call $wait4 (call $word (i32.const %I%)) (i64.extend_i32_u (local.get $to)) (i64.extend_i32_u (local.get $from))
       (local.get $length) (i64.extend_i32_u (local.get $result)))))
     (call $tick) (call $forget) (return)))
-  (local.set $backoff (i64.const 50000))
   (loop $again
     (call $stock_splice%I% (local.get $to) (local.get $from) (local.get $length) (local.get $result))
     (if (i32.load8_u (local.get $result)) (then (return)))
     (if (i32.or (i64.ne (i64.load offset=8 (local.get $result)) (i64.const 0)) (i64.eqz (local.get $length))) (then (return)))
-    (local.set $backoff (call $backoff (local.get $backoff)))
-    (br $again)))
+    (if (call $stock_settled%I% (local.get $to)) (then
+      (local.set $pollable (call $stock_listen%I% (local.get $from)))
+      (call $block (local.get $pollable))
+      (call $stock_unsubscribe%I% (local.get $pollable))
+      (br $again))))
+  (call $stock_self%I% (local.get $to) (local.get $from) (local.get $length) (local.get $result)))
 
 ;; ------------------------------------------------------------------ trampolines: poll
 (func $poll%I% (export "f%I%") (param $list i32) (param $length i32) (param $result i32) (local $i i32) (local $at i32) (local $count i32)

@@ -15,10 +15,10 @@ from wasi_sockets.component import model
 from wasi_sockets.component.indices import map_component, map_indices, references
 from wasi_sockets.errors import InvalidComponentError, UnsupportedComponentError
 from wasi_sockets.interposer.extend import extended, refers_outside
-from wasi_sockets.interposer.flow import Scope, TypeEntity
+from wasi_sockets.interposer.flow import InstanceEntity, Scope, TypeEntity
 from wasi_sockets.interposer.library import Assembly, assemble, state_exports, state_text
-from wasi_sockets.interposer.plan import Plan, Replacement
-from wasi_sockets.interposer.table import Style
+from wasi_sockets.interposer.plan import Plan, Replacement, declares_pollable, pollable_import
+from wasi_sockets.interposer.table import DROP_POLLABLE, WAITING, Style
 from wasi_sockets.interposer.trampoline import MAX_PARAMETERS, generated, guest_signature
 
 __all__ = ["HOST_INSTANCE", "host_functions", "rewrite"]
@@ -219,10 +219,19 @@ class _Emitter:
                 f"import {definition.name.name!r} of {self.scope.path}",
                 "its type is written in another component and refers to types there; write it in the importing one",
             )
-        larger = extended(definition.name.name, defined, self.scope.wanted[position])
-        original = model.TypeDefinition(larger)
-        mapped = map_indices(original, self.new_index, self.outer_index)
-        return self.emit(model.Import(definition.name, model.ExternType("instance", self.emit(mapped))))
+        mapped = map_indices(model.TypeDefinition(defined), self.new_index, self.outer_index)
+        if not isinstance(mapped.type, model.InstanceDef):
+            raise TypeError(f"mapping indices made {type(mapped.type).__name__} of an instance type")
+        wanted = self.scope.wanted[position]
+        pollable: int | None = None
+        if any(name.endswith(".subscribe") for name in wanted) and not declares_pollable(defined):
+            source = pollable_import(self.scope, position)
+            if source is None:
+                raise InvalidComponentError(f"{self.scope.path} has no pollable for {definition.name.name!r}")
+            pollable = self.emit(model.AliasExport("type", self.instance_of(source), "pollable"))
+        larger = extended(definition.name.name, mapped.type, wanted, pollable)
+        made = self.emit(model.TypeDefinition(larger))
+        return self.emit(model.Import(definition.name, model.ExternType("instance", made)))
 
     # ------------------------------------------------------------ trampolines
 
@@ -284,10 +293,16 @@ class _Emitter:
 
     def stock_function(self, replacement: Replacement, name: str) -> int:
         """The component function `name` of the host instance that a replaced function comes from."""
-        index = self.instances.get(id(replacement.instance))
+        return self.emit(model.AliasExport("func", self.instance_of(replacement.instance), name))
+
+    def instance_of(self, entity: InstanceEntity | None) -> int:
+        """The index of an instance now."""
+        index = self.instances.get(id(entity))
         if index is None:
-            raise InvalidComponentError(f"{self.scope.path} has no instance with {name!r}")
-        return self.emit(model.AliasExport("func", self.new_index("instance", index), name))
+            raise InvalidComponentError(
+                f"{self.scope.path} lacks an instance that one of its functions is of"
+            )
+        return self.new_index("instance", index)
 
     def helper(self, memory: int | None, group: dict[int, Replacement]) -> None:
         reallocs = sorted({each.realloc for each in group.values() if each.realloc is not None})
@@ -318,11 +333,18 @@ class _Emitter:
             return self.emit(map_indices(definition, self.new_index, self.outer_index))
         if not isinstance(definition, model.Lower):
             raise InvalidComponentError(f"{item.interface}.{item.name} is not lowered")
+        if name == DROP_POLLABLE:
+            pollable = self.emit(
+                model.AliasExport("type", self.instance_of(replacement.instance), "pollable")
+            )
+            return self.emit(model.ResourceDrop(pollable))
         lower = map_indices(definition, self.new_index, self.outer_index)
         if name:
             options = lower.options
             if key == "check":  # its result is for the trampoline, not for the guest
                 options = (model.CanonOption("memory", self.memory_of_state()),)
+            elif key in WAITING:
+                options = ()
             lower = model.Lower(self.stock_function(replacement, name), options)
         return self.emit(lower)
 
@@ -406,8 +428,15 @@ class _Imports:
     def stock(self, name: str, by_id: dict[int, Replacement]) -> None:
         key = name.removeprefix("stock_").rstrip("0123456789")
         replacement = by_id[int(name.removeprefix(f"stock_{key}"))]
+        if key in WAITING and key not in replacement.stock:
+            # The guest has no pollables: -1, so that nothing is ever dropped.
+            result = "" if key == "unsubscribe" else "(result i32) (i32.const -1)"
+            self.lines.append(f"(func ${name} (param i32) {result})")
+            return
         if key in ("check", "flush"):
             signature = "(param i32 i32)"
+        elif key in WAITING:
+            signature = "(param i32)" if key == "unsubscribe" else "(param i32) (result i32)"
         else:
             signature = guest_signature(replacement.item.parameters, replacement.item.results)
         self.add("stock", name, self.emitter.stock(replacement, key), signature)

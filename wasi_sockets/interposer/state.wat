@@ -162,7 +162,7 @@
     (if (i32.eq (local.get $kind) (i32.const 1)) (then (call $set_level (local.get $slot) (local.get $level)))))
   (func (export "wait_readable") (param $handle i32) (call $wait_for (local.get $handle) (i32.const 1)))
   (func (export "wait_writable") (param $handle i32) (call $wait_for (local.get $handle) (i32.const 2)))
-  (func $sleep (export "sleep") (param $ns i64)
+  (func $sleep (param $ns i64)
     (drop (call $wait1 (i64.const %sleep%) (local.get $ns))) (call $tick))
 
   ;; ---------------------------------------------------------------- drops

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 
-__all__ = ["DROPS", "FUNCTIONS", "REPLACED_INTERFACES", "VIRTUAL_RESOURCES", "Row", "Style"]
+__all__ = [
+    "DROPS",
+    "DROP_POLLABLE",
+    "FUNCTIONS",
+    "REPLACED_INTERFACES",
+    "VIRTUAL_RESOURCES",
+    "WAITING",
+    "Row",
+    "Style",
+]
 
 
 class Style(Enum):
@@ -32,7 +41,8 @@ class Row:
         style: who answers.
         form: the trampoline's name in the WAT library, for `Style.SHIM`.
         stock: what the form calls `$stock_KEY`, as KEY -> function of the same interface. "self" is the function
-            itself. They are appended to the import's type where the guest did not import them.
+            itself, which blocking forms call where they must wait and the guest has no pollables (`WAITING`). All are
+            appended to the import's type where the guest did not import them.
         suspends: the Python function may be a coroutine.
         forgets: the Python function changes what streams hold, so that the shim must ask again.
         python: a function of `wasi.p2` stands behind it (not so for those answered by fast paths alone).
@@ -46,10 +56,19 @@ class Row:
     python: bool = True
 
 
+_NO_WAITING: Mapping[str, str] = MappingProxyType({})
+
+
 def _shim(
-    form: str, *, python: bool = False, suspends: bool = False, forgets: bool = False, **stock: str
+    form: str,
+    *,
+    python: bool = False,
+    suspends: bool = False,
+    forgets: bool = False,
+    waiting: Mapping[str, str] = _NO_WAITING,
+    **stock: str,
 ) -> Row:
-    return Row(Style.SHIM, form, MappingProxyType(stock), suspends, forgets, python)
+    return Row(Style.SHIM, form, MappingProxyType({**stock, **waiting}), suspends, forgets, python)
 
 
 _VIRTUAL = Row(Style.VIRTUAL)
@@ -59,6 +78,15 @@ _ASK = Row(Style.ASK, stock=MappingProxyType({"self": ""}))
 _IN = "[method]input-stream."
 _OUT = "[method]output-stream."
 
+DROP_POLLABLE = "[resource-drop]pollable"
+"""Stands among stock functions for dropping a stock pollable."""
+
+WAITING = frozenset({"subscribe", "listen", "unsubscribe"})
+"""Keys of the stock functions by which a form waits for a stock stream; a guest without pollables has none of them."""
+
+_WAIT_FOR_INPUT = {"self": "", "subscribe": _IN + "subscribe", "unsubscribe": DROP_POLLABLE}
+_WAIT_FOR_OUTPUT = {"self": "", "subscribe": _OUT + "subscribe", "unsubscribe": DROP_POLLABLE}
+
 _POLL = {
     "poll": _shim("poll"),
     "[method]pollable.ready": _shim("pollable_ready"),
@@ -66,17 +94,25 @@ _POLL = {
 }
 _STREAMS = {
     _IN + "read": _shim("read", self=""),
-    _IN + "blocking-read": _shim("blocking_read", read=_IN + "read"),
+    _IN + "blocking-read": _shim("blocking_read", read=_IN + "read", waiting=_WAIT_FOR_INPUT),
     _IN + "skip": Row(Style.EITHER, stock=MappingProxyType({"self": ""}), forgets=True),
-    _IN + "blocking-skip": _shim("blocking_skip", python=True, suspends=True, skip=_IN + "skip"),
+    _IN + "blocking-skip": _shim(
+        "blocking_skip", python=True, suspends=True, skip=_IN + "skip", waiting=_WAIT_FOR_INPUT
+    ),
     _IN + "subscribe": _shim("subscribe_input_stream", self=""),
     _OUT + "check-write": _shim("check_write", self=""),
     _OUT + "write": _shim("write", self=""),
     _OUT + "blocking-write-and-flush": _shim(
-        "blocking_write", check=_OUT + "check-write", write=_OUT + "write", flush=_OUT + "flush"
+        "blocking_write",
+        check=_OUT + "check-write",
+        write=_OUT + "write",
+        flush=_OUT + "flush",
+        waiting=_WAIT_FOR_OUTPUT,
     ),
     _OUT + "flush": _shim("flush", self=""),
-    _OUT + "blocking-flush": _shim("blocking_flush", check=_OUT + "check-write", flush=_OUT + "flush"),
+    _OUT + "blocking-flush": _shim(
+        "blocking_flush", check=_OUT + "check-write", flush=_OUT + "flush", waiting=_WAIT_FOR_OUTPUT
+    ),
     _OUT + "subscribe": _shim("subscribe_output_stream", self=""),
     _OUT + "write-zeroes": Row(Style.EITHER, stock=MappingProxyType({"self": ""}), forgets=True),
     _OUT + "blocking-write-zeroes-and-flush": _shim(
@@ -86,9 +122,17 @@ _STREAMS = {
         check=_OUT + "check-write",
         zeroes=_OUT + "write-zeroes",
         flush=_OUT + "flush",
+        waiting=_WAIT_FOR_OUTPUT,
     ),
     _OUT + "splice": _shim("splice", python=True, self=""),
-    _OUT + "blocking-splice": _shim("blocking_splice", python=True, suspends=True, splice=_OUT + "splice"),
+    _OUT + "blocking-splice": _shim(
+        "blocking_splice",
+        python=True,
+        suspends=True,
+        splice=_OUT + "splice",
+        listen=_IN + "subscribe",
+        waiting=_WAIT_FOR_OUTPUT,
+    ),
 }
 _CLOCK = {
     "now": _shim("clock_now"),
