@@ -15,6 +15,8 @@ from collections.abc import Callable
 
 import trio
 
+from wasi_sockets.engine.protocols import Waitable
+
 __all__ = ["Alarm", "Entry", "GuestClock", "clock_is_virtual", "shared_alarm"]
 
 _NANOSECONDS = 1_000_000_000
@@ -151,7 +153,7 @@ class GuestClock:
         wake: ends the current or else the next `park`. May be called at any time from the trio thread.
     """
 
-    __slots__ = ("_alarm", "_start", "_task", "_woken", "virtual", "wake")
+    __slots__ = ("_alarm", "_on_abort", "_start", "_task", "_woken", "virtual", "wake")
 
     def __init__(self) -> None:
         self.virtual = clock_is_virtual()
@@ -161,6 +163,7 @@ class GuestClock:
         self._woken = False
         # One bound method for ever: waiters are sets of callbacks.
         self.wake: Callable[[], None] = self._wake
+        self._on_abort = self._abort
 
     def now(self) -> int:
         """Nanoseconds on the guest's clock."""
@@ -198,9 +201,30 @@ class GuestClock:
             with trio.move_on_after(max(0, deadline - self.now()) / 1e9):
                 await self._sleep()
 
+    async def until(self, target: Waitable, probe: Callable[[], int]) -> int:
+        """Sleep until `probe()` is not 0, which `target` tells, and return what it gave.
+
+        Does what `park` does, without its layers: this is half of every round trip of a guest.
+        """
+        wake = self.wake
+        try:
+            while True:
+                self._woken = False
+                target.add_waiter(wake)
+                if self._woken:
+                    await self.park(None)
+                else:
+                    self._task = trio.lowlevel.current_task()
+                    await trio.lowlevel.wait_task_rescheduled(self._on_abort)
+                state = probe()
+                if state:
+                    return state
+        finally:
+            target.remove_waiter(wake)
+
     async def _sleep(self) -> None:
         self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
+        await trio.lowlevel.wait_task_rescheduled(self._on_abort)
 
     def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._task = None

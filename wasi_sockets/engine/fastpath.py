@@ -293,9 +293,14 @@ def _wait(guest: GuestState, item: Item) -> Call:
             return _level(state)
         if not timeout:
             return 0
-        return wait_for(target, probe, None if timeout >= _NO_TIMEOUT else clock.now() + timeout)
+        if timeout >= _NO_TIMEOUT:
+            return wait_ever(target, probe)
+        return wait_for(target, probe, clock.now() + timeout)
 
-    async def wait_for(target: Any, probe: Callable[[], Any], deadline: int | None) -> int:
+    async def wait_ever(target: Any, probe: Callable[[], Any]) -> int:
+        return _level(int(await clock.until(target, probe)))
+
+    async def wait_for(target: Any, probe: Callable[[], Any], deadline: int) -> int:
         wake = clock.wake
         try:
             while True:
@@ -305,7 +310,7 @@ def _wait(guest: GuestState, item: Item) -> Call:
                 state = int(probe())
                 if state:
                     return _level(state)
-                if deadline is not None and clock.now() >= deadline:
+                if clock.now() >= deadline:
                     return 0
         finally:
             target.remove_waiter(wake)
