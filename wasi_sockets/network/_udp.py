@@ -70,6 +70,7 @@ class UdpEndpoint(Endpoint):
         remote_address: the peer it is connected to, None when it is not.
         receive_buffer: bytes that may be queued, see rule 5. What is queued stays when it shrinks.
         receivable: woken when a datagram or an error comes, and by `close`.
+        refused: the next `try_receive` or `send` raises ConnectionRefusedError (rule 2).
         dropped: datagrams that found the receive buffer full.
         closed: takes no datagrams any more, and its port is free.
     """
@@ -78,7 +79,6 @@ class UdpEndpoint(Endpoint):
         "_charge",
         "_ports",
         "_queue",
-        "_refused",
         "_reservation",
         "bound_address",
         "closed",
@@ -86,6 +86,7 @@ class UdpEndpoint(Endpoint):
         "local_address",
         "receivable",
         "receive_buffer",
+        "refused",
         "remote_address",
     )
 
@@ -104,7 +105,7 @@ class UdpEndpoint(Endpoint):
         self._reservation: Final = reservation
         self._queue: Final[deque[Datagram]] = deque()
         self._charge = 0
-        self._refused = False
+        self.refused = False
         reservation.take()
         reservation.endpoint = self
         registry.add(self)
@@ -125,7 +126,7 @@ class UdpEndpoint(Endpoint):
 
     def ready(self) -> bool:
         """Whether `try_receive` has something to say, be it an error."""
-        return bool(self._queue) or self._refused or self.closed
+        return bool(self._queue) or self.refused or self.closed
 
     def try_receive(self) -> Datagram | None:
         """The datagram that has waited longest, None if there is none.
@@ -135,7 +136,7 @@ class UdpEndpoint(Endpoint):
                 queued, and once.
             OSError: EBADF after `close`.
         """
-        if self._refused or self.closed:
+        if self.refused or self.closed:
             self._raise_pending()
         if not self._queue:
             return None
@@ -160,7 +161,7 @@ class UdpEndpoint(Endpoint):
                 raise _os_error(errno.EDESTADDRREQ, self)
         elif remote != self.remote_address:
             remote = self._reachable(remote)
-        if self._refused or self.closed:
+        if self.refused or self.closed:
             self._raise_pending()
         target = self._ports.find(remote.ip, remote.port)
         endpoint = None if target is None else target.endpoint
@@ -171,7 +172,7 @@ class UdpEndpoint(Endpoint):
         if endpoint is None or not endpoint._takes(source, remote.ip):
             self._registry.datagrams_unmatched += 1
             if remote == self.remote_address:
-                self._refused = True
+                self.refused = True
                 if self.receivable:
                     self.receivable.wake_all()
             return
@@ -256,7 +257,7 @@ class UdpEndpoint(Endpoint):
     def _raise_pending(self) -> None:
         if self.closed:
             raise _os_error(errno.EBADF, self)
-        self._refused = False
+        self.refused = False
         number = errno.ECONNREFUSED
         raise ConnectionRefusedError(number, f"{os.strerror(number)}: {self.remote_address}")
 

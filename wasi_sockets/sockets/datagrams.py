@@ -10,7 +10,8 @@ Sources as in `udp_states.py`. Rules:
    [spec] A `send` of nothing needs no permit and uses none. [up]
 5. `check-send` permits 16. [up] Datagrams arrive at once or are dropped, so there is never nothing permitted.
 6. `send` stops at the first datagram that fails. Its error is given only when none was sent before it; else
-   the number of those that were. [spec]
+   the number of those that were. [spec] An error of the socket then waits for the next call. (On Linux
+   `sendmmsg` loses it.)
 7. What `wasmtime` finds out itself comes before what the system finds out: 65,535 bytes is its own limit, then
    comes the address, then the system's limit, which is lower. All too large: `datagram-too-large`. [up]
 """
@@ -127,7 +128,10 @@ class OutgoingDatagrams:
         if len(datagrams) > self._permitted:
             raise GuestTrap("unpermitted: argument exceeds permitted size")
         self._permitted = 0
+        endpoint = self._endpoint
         for sent, (data, remote) in enumerate(datagrams):
+            if sent and endpoint.refused:
+                return sent
             error = self._send_one(data, remote)
             if error is not None:
                 return sent or error
