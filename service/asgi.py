@@ -106,7 +106,7 @@ class _Server:
                     await self.tell(self.lifespan.wait_for_shutdown)
         finally:
             for listener in listeners:
-                await trio.aclose_forcefully(listener)
+                listener.backlog.close()  # at once: `aclose` is a checkpoint, where a cancelled task would leave
 
     async def tell(self, event: Callable[[], Awaitable[None]]) -> None:
         # The channel is closed when an application returned from its lifespan without waiting for events.

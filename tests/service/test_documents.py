@@ -1,0 +1,106 @@
+"""What README and docs show works as shown, and `make demo` does what it says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "UPGRADE.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+Files = Callable[[str], Path]
+
+
+# Of each program, in order, something that it prints at its end.
+_ENDS = ("connections_opened=1", "echoed 32 bytes in 1 round trips", "established 127.0.0.1:5432", "hello\n")
+
+
+def _programs() -> list[tuple[str, str]]:
+    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/embedding.md")]
+    programs = [program for text in texts for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+    return list(zip(programs, _ENDS, strict=True))
+
+
+@pytest.mark.parametrize(("program", "end"), _programs(), ids=["run", "instantiate", "network", "asgi"])
+def test_a_program_in_the_documents_runs(
+    program: str, end: str, guest_file: Files, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    if "serve_asgi" in program:
+        pytest.importorskip("hypercorn", reason="the extra asgi is not installed")
+    shutil.copy(guest_file("c-echo-0.2.12"), tmp_path / "guest.wasm")
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert end in ended.stdout
+    assert "exit code 1" not in ended.stdout
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "command-line.md").read_text()
+    for subcommand in ("run", "inspect"):
+        with pytest.raises(SystemExit):
+            cli.main([subcommand, "--help"])
+        options = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
+        assert options
+        assert not [option for option in options if f"`{option}" not in text and f"[{option}" not in text]
+
+
+def test_the_demo(guest_file: Files, environment: dict[str, str]) -> None:
+    pytest.importorskip("hypercorn", reason="the extra asgi is not installed")
+    guest_file("python")
+    ended = subprocess.run(
+        [sys.executable, ROOT / "examples" / "demo" / "run.py"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    for part in (
+        "http.client: hello",
+        "socket: hello",
+        "asyncio: 20 connections",
+        "23 answered",
+        "23 opened",
+    ):
+        assert part in ended.stdout
+    if sys.platform == "linux":
+        assert re.search(r"kernel sockets +0 of AF_INET", ended.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_the_demo_would_notice_a_kernel_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "examples" / "demo")
+    from kernel_sockets import internet_sockets
+
+    before = internet_sockets()
+    assert before is not None
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        assert internet_sockets() == before + 1
+    assert internet_sockets() == before
