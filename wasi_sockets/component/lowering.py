@@ -32,6 +32,7 @@ from wasi_sockets.component.layout import (
     flatten,
     layout,
     payload_offset,
+    wraps_ok,
 )
 from wasi_sockets.component.types import (
     Borrow,
@@ -50,6 +51,7 @@ from wasi_sockets.component.types import (
     Type,
     Variant,
 )
+from wasi_sockets.component.values import Err
 from wasi_sockets.errors import GuestTrap
 
 __all__ = ["Lowering", "WriteAccess", "lowering"]
@@ -305,6 +307,8 @@ def _variant_storer(valtype: Variant | Enum | Option | Result, encoding: str) ->
     width = discriminant_size(len(cases))
     start = payload_offset(valtype)
     payloads = [None if payload is None else _storer(payload, encoding) for _, payload in cases]
+    if isinstance(valtype, Result) and not wraps_ok(valtype):
+        return _result_storer(payloads, start)
 
     def store(buffer: bytearray, at: int, value: Any, access: WriteAccess, addresses: Iterator[int]) -> None:
         index, payload = select(value)
@@ -317,6 +321,26 @@ def _variant_storer(valtype: Variant | Enum | Option | Result, encoding: str) ->
             store_payload(buffer, at + start, payload, access, addresses)
         elif payload is not None:
             raise ValueError(f"{payload!r} is given to a case without payload")
+
+    return store
+
+
+def _result_storer(payloads: Sequence[Storer | None], start: int) -> Storer:
+    """As for a variant, whose cases need not be looked for: nearly every function gives a result."""
+    store_ok, store_error = payloads
+
+    def store(buffer: bytearray, at: int, value: Any, access: WriteAccess, addresses: Iterator[int]) -> None:
+        if isinstance(value, Err):
+            buffer[at] = 1
+            store_payload = store_error
+            value = value.payload
+        else:
+            buffer[at] = 0
+            store_payload = store_ok
+        if store_payload is not None:
+            store_payload(buffer, at + start, value, access, addresses)
+        elif value is not None:
+            raise ValueError(f"{value!r} is given to a case without payload")
 
     return store
 

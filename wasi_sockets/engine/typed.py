@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from wasi_sockets.component.canonical import lifts_from_memory, lowering, parameter_lifter
-from wasi_sockets.component.types import Borrow, Own, ResourceType
+from wasi_sockets.component.types import Borrow, Own
 from wasi_sockets.engine import commands
 from wasi_sockets.engine.memory import GuestMemory, NeedBytes
 from wasi_sockets.engine.suspension import Suspended
@@ -31,6 +31,7 @@ MAXIMUM_ARGUMENT_BYTES = 16 << 20
 limits of their own; what is left are names and datagrams."""
 
 _MASK = 0xFFFF_FFFF
+_memmove = ctypes.memmove
 
 
 class _Access:
@@ -40,22 +41,26 @@ class _Access:
         taken: handles whose objects the call takes over, once it is known that it will be made.
     """
 
-    __slots__ = ("_names", "_table", "taken")
+    __slots__ = ("_known", "_table", "taken")
 
     def __init__(self, table: HandleTable) -> None:
         self._table = table
-        self._names: dict[ResourceType, str] = {}
+        # By identity, as hashing a type takes longer than all else here; the type itself keeps its identity alive.
+        self._known: dict[int, tuple[str, bool, object]] = {}
         self.taken: list[tuple[str, int]] = []
 
     def lift_handle(self, valtype: Any, handle: int) -> object:
-        resource = self._resource(valtype)
-        if isinstance(valtype, Own):
+        known = self._known.get(id(valtype))
+        resource, owned, _ = self._learn(valtype) if known is None else known
+        if owned:
             self.taken.append((resource, handle))
         return self._table.get(resource, handle)
 
     def lower_handle(self, valtype: Any, value: Any) -> int:
-        # No object stands for "let the stock function answer"; 0 is never a valid handle.
-        return 0 if value is None else self._table.add(self._resource(valtype), value)
+        if value is None:
+            return 0  # let the stock function answer; 0 is never a valid handle
+        known = self._known.get(id(valtype))
+        return self._table.add((self._learn(valtype) if known is None else known)[0], value)
 
     def take(self) -> None:
         """Take over the owned handles of the arguments."""
@@ -71,14 +76,14 @@ class _Access:
     def write(self, address: int, data: bytes | bytearray | memoryview) -> object:
         raise GuestTrap(f"the component's table is inconsistent: a result at {address:#x} without a memory")
 
-    def _resource(self, valtype: Any) -> str:
+    def _learn(self, valtype: Any) -> tuple[str, bool, object]:
+        """The name of a handle type's resource, whether it is owned, and the type."""
         if not isinstance(valtype, Own | Borrow):
             raise NotImplementedError(f"values of type {type(valtype).__name__} cannot cross yet")
         resource = valtype.resource
-        name = self._names.get(resource)
-        if name is None:
-            name = self._names[resource] = f"{resource.interface}.{resource.name}"
-        return name
+        known = f"{resource.interface}.{resource.name}", isinstance(valtype, Own), valtype
+        self._known[id(valtype)] = known
+        return known
 
 
 class _DirectAccess(_Access):
@@ -98,7 +103,7 @@ class _DirectAccess(_Access):
         size = len(data)
         if address + size > self.pages << 16:
             commands.check_range(address, size, self.pages)
-        ctypes.memmove(self.base + address, bytes(data), size)
+        _memmove(self.base + address, bytes(data), size)
 
 
 class _CopyAccess(_Access):
