@@ -30,8 +30,9 @@ class End:
     def __init__(self, guest: Guest, family: str = "ipv4") -> None:
         self._guest = guest
         self.family = family
-        self.socket = guest.call("wasi:sockets/udp-create-socket", "create-udp-socket", family)
-        assert isinstance(self.socket, UdpSocket)
+        created = guest.call("wasi:sockets/udp-create-socket", "create-udp-socket", family)
+        assert isinstance(created, UdpSocket)
+        self.socket = created
         self.incoming: Any = None
         self.outgoing: Any = None
 
