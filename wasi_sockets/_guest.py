@@ -52,7 +52,10 @@ async def instantiate(
     thread: bool = False,
     direct_memory: bool = True,
 ) -> AsyncIterator[Guest]:
-    """Instantiates a guest on a network, and ends it with the block: connections reset, ports free.
+    """Instantiates a guest on a network, and ends it with the block: connections closed, ports free.
+
+    When the guest traps, its call is cancelled or a host function raises, its connections are reset at once
+    instead, so that their peers do not take half an answer for a whole one.
 
         async with wasi_sockets.instantiate(linker, store, component, network=network) as guest:
             await guest.call("wasi:cli/run@0.2", "run")
@@ -91,6 +94,7 @@ async def instantiate(
             items=component.items,
             thread=thread,
             direct_memory=direct_memory,
+            on_abort=host.release,
         ) as guest:
             yield guest
     finally:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
-from wasmtime import Store, component
+from wasmtime import ExitTrap, Store, component
 
 from wasi_sockets.engine import bindings
 from wasi_sockets.engine.bindings_callbacks import CallbackGuest, write_result
@@ -32,13 +32,20 @@ class Guest:
     """
 
     def __init__(
-        self, state: GuestState, engine: EngineState, store: Store, guest: component.Component, thread: bool
+        self,
+        state: GuestState,
+        engine: EngineState,
+        store: Store,
+        guest: component.Component,
+        thread: bool,
+        on_abort: Callable[[], object] | None,
     ) -> None:
         self._state = state
         self._engine = engine
         self._store = store
         self._component = guest
         self._thread = thread
+        self._on_abort = on_abort
         self._context = bindings.context_address(store)
         self._instance: component.Instance | None = None
         self._signatures: dict[tuple[str, ...], bindings.Signature] = {}
@@ -151,7 +158,7 @@ class Guest:
         scope = self._scope
         if scope is None:
             raise RuntimeError("not entered")
-        returned = False
+        returned = in_order = False
         try:
             with scope:
                 await (self._drive_in_thread(future) if self._thread else self._drive(future))
@@ -161,6 +168,7 @@ class Guest:
                     exception, state.exception = state.exception, None
                     raise exception from error
                 if error is not None:
+                    in_order = isinstance(error, ExitTrap)
                     raise error
                 result = future.result()
                 returned = True
@@ -170,7 +178,7 @@ class Guest:
             if not self._abandoned:
                 future.delete()
             if not returned:
-                self._end()
+                self._end(aborted=not in_order)
 
     async def _drive(self, future: bindings.NativeCall) -> None:
         state = self._state
@@ -227,10 +235,17 @@ class Guest:
                 state.flag.set()
 
     # ------------------------------------------------------------ ending
-    def _end(self) -> None:
+    def _end(self, *, aborted: bool = False) -> None:
         if self._state.closed:
             return
-        errors = self._state.close()
+        errors: list[BaseException] = []
+        if aborted and self._on_abort is not None:
+            # Before the handles are closed, which to those at the other end looks like an end in order.
+            try:
+                self._on_abort()
+            except BaseException as error:
+                errors.append(error)
+        errors.extend(self._state.close())
         if not self._abandoned:
             self._release()
         if errors:
@@ -353,6 +368,7 @@ async def instantiate(
     thread: bool = False,
     direct_memory: bool = True,
     max_handles: int = DEFAULT_LIMIT,
+    on_abort: Callable[[], object] | None = None,
 ) -> AsyncIterator[Guest]:
     """Instantiate a component and keep it until the end of the block.
 
@@ -367,6 +383,8 @@ async def instantiate(
             store then counts as closed, and is freed when the thread returns.
         direct_memory: allow Python to use the guest's memory by address where that is possible.
         max_handles: the most virtual handles that each component instance in the guest may hold.
+        on_abort: called when the guest ends neither by returning nor by exiting (it trapped, its call was
+            cancelled, a host function raised), before `close` is called on the objects it held.
 
     Raises:
         ValueError: the linker lacks the host functions, the store belongs to another engine than the linker,
@@ -390,7 +408,7 @@ async def instantiate(
         candidates=predict_memories() if direct and items else (),
         max_handles=max_handles,
     )
-    running = Guest(state, engine, store, guest, thread)
+    running = Guest(state, engine, store, guest, thread, on_abort)
     engine.stores[context] = state
     if engine.ticker is not None:
         engine.ticker.acquire(store.engine)
