@@ -348,7 +348,44 @@ def _flat_variant(valtype: Variant | Enum | Option | Result, position: int, enco
         make = makers[index]
         return value if make is None else make(value)
 
-    return lift
+    return _remembering(lift, position, valtype) if _is_plain(valtype) else lift
+
+
+_REMEMBERED: Final = 256
+
+
+def _remembering(lift: FlatLifter, position: int, valtype: Type) -> FlatLifter:
+    """As `lift`, for a value that is made of its core values alone; the same ones give the same object.
+
+    For socket addresses, of which guests use few over and over: lifting one takes twenty calls.
+    """
+    end = position + len(flatten(valtype) or ())
+    known: dict[tuple[int, ...], Any] = {}
+
+    def lift_known(flat: Flat, access: ReadAccess, budget: Budget) -> Any:
+        key = tuple(flat[position:end])
+        value = known.get(key)
+        if value is None:
+            value = lift(flat, access, budget)
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            known[key] = value
+        return value
+
+    return lift_known
+
+
+def _is_plain(valtype: Type | None) -> bool:
+    """Whether values of the type hold neither handles nor anything that lies in memory."""
+    if valtype is None or isinstance(valtype, (Enum, Flags)):
+        return True
+    if isinstance(valtype, str):
+        return valtype not in ("string", "error-context")
+    if isinstance(valtype, (Record, Tuple)):
+        return all(map(_is_plain, fields_of(valtype)))
+    if isinstance(valtype, (Variant, Option, Result)):
+        return all(_is_plain(payload) for _, payload in cases_of(valtype))
+    return False
 
 
 # --- from memory ---

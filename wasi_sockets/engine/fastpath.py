@@ -112,8 +112,12 @@ def _recv(guest: GuestState, item: Item) -> Call:
         base = memory.base if pages == memory.pages else memory.address(pages)
         if not base:
             return guest.start(_copy_recv(guest, stream, address, size))
-        data = _received(stream, size)
-        memmove(base + address, data, size)
+        if size:
+            data = stream.receive(size)
+            # What follows writes `size` bytes at an address: a stream that breaks its contract must not get there.
+            if data.__class__ is not bytes or len(data) != size:
+                raise _broken_contract(stream, size, data)
+            memmove(base + address, data, size)
         value: int = stream.available()
         return value if 0 <= value <= _MAXIMUM else _level(value)
 
@@ -124,10 +128,13 @@ def _received(stream: Any, size: int) -> bytes:
     if not size:
         return b""
     data: bytes = stream.receive(size)
-    # What follows writes `size` bytes at an address: a stream that breaks its contract must not get there.
     if data.__class__ is not bytes or len(data) != size:
-        raise RuntimeError(f"{type(stream).__name__}.receive({size}) gave {len(data)} {type(data).__name__}")
+        raise _broken_contract(stream, size, data)
     return data
+
+
+def _broken_contract(stream: Any, size: int, data: Any) -> RuntimeError:
+    return RuntimeError(f"{type(stream).__name__}.receive({size}) gave {len(data)} {type(data).__name__}")
 
 
 def _copy_recv(guest: GuestState, stream: Any, address: int, size: int) -> commands.Operation:
