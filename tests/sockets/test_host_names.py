@@ -139,4 +139,8 @@ def test_a_mapped_address_behind_a_name_is_given_as_ipv4() -> None:
 
 @pytest.mark.parametrize("name", ["example.com", ".", "a..b", "a" * MAX_NAME_BYTES])
 def test_unknown_names_do_not_resolve(name: str) -> None:
-    assert resolve_addresses(Network(), name) is ErrorCode.NAME_UNRESOLVABLE
+    stream = resolve_addresses(Network(), name)
+    assert isinstance(stream, ResolveAddressStream)
+    assert stream.ready()
+    for _ in range(2):
+        assert stream.next_address() is ErrorCode.NAME_UNRESOLVABLE

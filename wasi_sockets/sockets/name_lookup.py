@@ -1,7 +1,8 @@
 """Looking up names, and the stream of addresses that a lookup gives.
 
-A lookup in memory is decided at once, so the stream is always ready, and a failure is the result of
-`resolve-addresses` itself, as early ones are in wasmtime (`crates/wasi/src/p2/ip_name_lookup.rs`).
+A lookup in memory is decided at once, so the stream is always ready. `resolve-addresses` refuses what cannot be a
+name; that a name means nothing is for `resolve-next-address` to say ("Typical errors" of both in
+`wasi:sockets/ip-name-lookup@0.2.12`). wasmtime may give either error in either place, depending on timing.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ __all__ = ["ResolveAddressStream", "resolve_addresses"]
 
 
 class ResolveAddressStream:
-    """The addresses of one name, given out one at a time, best first."""
+    """The addresses of one name, given out one at a time, best first; or why there are none."""
 
-    __slots__ = ("_addresses",)
+    __slots__ = ("_addresses", "_failure")
 
-    def __init__(self, addresses: Iterable[IPv4Address | IPv6Address]) -> None:
+    def __init__(
+        self, addresses: Iterable[IPv4Address | IPv6Address], failure: ErrorCode | None = None
+    ) -> None:
         self._addresses = iter(tuple(addresses))
+        self._failure = failure
 
-    def next_address(self) -> IPv4Address | IPv6Address | None:
-        """Return the next address, `None` after the last, again and again."""
-        return next(self._addresses, None)
+    def next_address(self) -> IPv4Address | IPv6Address | ErrorCode | None:
+        """Return the next address, `None` after the last; a failed lookup's error. Both again and again."""
+        return self._failure or next(self._addresses, None)
 
     def ready(self) -> bool:
         """Always: the answer is here."""
@@ -45,8 +49,8 @@ class ResolveAddressStream:
 def resolve_addresses(network: Network, name: str) -> ResolveAddressStream | ErrorCode:
     """Look `name` up in `network`: an address literal is itself, a name what the network knows.
 
-    Returns `INVALID_ARGUMENT` for what is no host (see `host_names.py`), `NAME_UNRESOLVABLE` for an unknown
-    name.
+    Returns `INVALID_ARGUMENT` for what is no host (see `host_names.py`). The stream of an unknown name gives
+    `NAME_UNRESOLVABLE`.
     """
     host = parse_host(name)
     if host is None:
@@ -56,7 +60,7 @@ def resolve_addresses(network: Network, name: str) -> ResolveAddressStream | Err
     try:
         found = network.resolve(host.text)
     except OSError as error:
-        return from_os_error(error)
+        return ResolveAddressStream((), from_os_error(error))
     return ResolveAddressStream(map(_canonical, found))
 
 

@@ -18,9 +18,11 @@ __all__ = ["functions"]
 _INTERFACE = "wasi:sockets/ip-name-lookup"
 
 
-def resolve_next_address(stream: ResolveAddressStream) -> IpAddressValue | None:
+def resolve_next_address(stream: ResolveAddressStream) -> IpAddressValue | Err | None:
     """`[method]resolve-address-stream.resolve-next-address`."""
     ip = stream.next_address()
+    if isinstance(ip, ErrorCode):
+        return failure(ip)
     return None if ip is None else from_ip(ip)
 
 
