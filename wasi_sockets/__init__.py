@@ -32,7 +32,7 @@ from wasi_sockets.errors import (
     UnsupportedComponentError,
     WasiSocketsError,
 )
-from wasi_sockets.network import Network, TcpListener, TcpStream
+from wasi_sockets.network import Network, TcpListener, TcpStream, UdpSocket
 from wasi_sockets.wasi import InputPipe, Limits, OutputPipe
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "OutputPipe",
     "TcpListener",
     "TcpStream",
+    "UdpSocket",
     "UnsupportedComponentError",
     "WasiSocketsError",
     "add_to_linker",
