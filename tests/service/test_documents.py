@@ -21,7 +21,13 @@ Files = Callable[[str], Path]
 
 
 # Of each program, in order, something that it prints at its end.
-_ENDS = ("connections_opened=1", "echoed 32 bytes in 1 round trips", "established 127.0.0.1:5432", "hello\n")
+_ENDS = (
+    "connections_opened=1",
+    "echoed 32 bytes in 1 round trips",
+    "established 127.0.0.1:5432",
+    "b'WHO?'\n",
+    "hello\n",
+)
 
 
 def _programs() -> list[tuple[str, str]]:
@@ -30,7 +36,7 @@ def _programs() -> list[tuple[str, str]]:
     return list(zip(programs, _ENDS, strict=True))
 
 
-@pytest.mark.parametrize(("program", "end"), _programs(), ids=["run", "instantiate", "network", "asgi"])
+@pytest.mark.parametrize(("program", "end"), _programs(), ids=["run", "instantiate", "network", "udp", "asgi"])
 def test_a_program_in_the_documents_runs(
     program: str, end: str, guest_file: Files, tmp_path: Path, environment: dict[str, str]
 ) -> None:
