@@ -36,7 +36,9 @@ def _programs() -> list[tuple[str, str]]:
     return list(zip(programs, _ENDS, strict=True))
 
 
-@pytest.mark.parametrize(("program", "end"), _programs(), ids=["run", "instantiate", "network", "udp", "asgi"])
+@pytest.mark.parametrize(
+    ("program", "end"), _programs(), ids=["run", "instantiate", "network", "udp", "asgi"]
+)
 def test_a_program_in_the_documents_runs(
     program: str, end: str, guest_file: Files, tmp_path: Path, environment: dict[str, str]
 ) -> None:
