@@ -19,6 +19,9 @@ NUMBERS = {name: number for number, name in enumerate(REALM_FAST_PATHS)}
 DROP = 900
 """The item number that these tests use for drops of Python-owned handles."""
 
+METHOD = 800
+"""The item number of `subscribe` of whatever these tests subscribe to that is no stream."""
+
 _ARITIES = {"call0": 0, "call1": 1, "call2": 2, "call7": 7, "wait1": 1, "wait2": 2}
 
 
@@ -33,11 +36,16 @@ class ShimTrap(Exception):
 
 @dataclass
 class Thing:
-    """What stands behind a Python-owned handle; `level` as in the contract, readiness for other waitables."""
+    """What stands behind a Python-owned handle; `level` as in the contract, readiness for other waitables.
+
+    Attributes:
+        methods: the items that subscribe to things of its resource.
+    """
 
     kind: int
     level: int = 0
     peer: int = NO_PEER
+    methods: tuple[int, ...] = (METHOD,)
 
 
 @dataclass
@@ -72,7 +80,9 @@ class Host:
         self.exports = linker.instantiate(self.store, _module()).exports(self.store)
 
     def guest(self, name: str, *arguments: int) -> Any:
-        """Calls an export."""
+        """Calls an export. `subscribe_other` is called by METHOD unless another item is given."""
+        if name == "subscribe_other" and len(arguments) == 1:
+            arguments = (*arguments, METHOD)
         return self.exports[name](self.store, *arguments)
 
     def memory(self) -> Any:
@@ -98,6 +108,11 @@ class Host:
         for each in handles:
             self.guest("poll_add", each)
         return [self.guest("poll_result", position) for position in range(self.guest("poll_run"))]
+
+    def become(self, owned: int, level: int) -> bool:
+        """Changes the level of a thing, and says that this ends a wait."""
+        self.things[owned].level = level
+        return True
 
     def took(self) -> list[str]:
         """Names of what was asked since the last time."""
@@ -129,8 +144,11 @@ class Host:
     def _now(self) -> int:
         return self.time
 
-    def _attach(self, owned: int) -> int:
+    def _attach(self, code: int) -> int:
+        wanted, owned = code >> 32, code & 0xFFFF_FFFF
         thing = self._thing(owned)
+        if wanted and (thing.kind != OTHER or wanted - 1 not in thing.methods):
+            raise ShimTrap("unknown handle to Python: of another type")
         level = 0 if thing.kind == OTHER else thing.level & 0xFFFF_FFFF
         return thing.kind | thing.peer << 8 | level << 32
 

@@ -7,7 +7,18 @@ from itertools import pairwise
 import pytest
 import wasmtime
 
-from tests.interposer.private_half import DROP, INPUT, NO_PEER, OTHER, OUTPUT, Host, ShimTrap, Thing, handle
+from tests.interposer.private_half import (
+    DROP,
+    INPUT,
+    METHOD,
+    NO_PEER,
+    OTHER,
+    OUTPUT,
+    Host,
+    ShimTrap,
+    Thing,
+    handle,
+)
 
 STREAM, SECOND = handle(1), handle(2)
 
@@ -85,7 +96,7 @@ def test_an_unknown_handle_always_reaches_python() -> None:
             shim.asked.clear()
             with pytest.raises(ShimTrap, match="unknown handle to Python"):
                 shim.guest(function, forged)
-            assert shim.asked == [("attach", forged)]
+            assert [(name, code & 0xFFFF_FFFF) for name, code in shim.asked] == [("attach", forged)]
 
 
 def test_a_handle_of_another_kind() -> None:
@@ -95,6 +106,27 @@ def test_a_handle_of_another_kind() -> None:
             shim.guest(function, STREAM)
     with pytest.raises(ShimTrap, match="unknown handle"):
         shim.guest("available", SECOND)
+
+
+def test_a_method_of_another_resource() -> None:
+    shim = host(other=Thing(OTHER))
+    for _ in range(2):  # with and without the handle in the cache
+        with pytest.raises(ShimTrap, match="of another type"):
+            shim.guest("subscribe_other", handle(1), METHOD + 1)
+        shim.guest("subscribe_other", handle(1))
+
+
+def test_a_method_that_was_lowered_twice() -> None:
+    shim = host(other=Thing(OTHER, methods=(METHOD, METHOD + 1)))
+    first = shim.guest("subscribe_other", handle(1))
+    second = shim.guest("subscribe_other", handle(1), METHOD + 1)
+    shim.took()
+    assert shim.guest("subscribe_other", handle(1), METHOD + 1) not in (first, second)
+    assert shim.took() == []
+    for pollable in (first, second):
+        shim.guest("drop_pollable", pollable)
+    with pytest.raises(ShimTrap, match="resource has children"):
+        shim.guest("drop_owned", handle(1), DROP)
 
 
 def test_a_resource_with_children_cannot_be_dropped() -> None:
@@ -350,7 +382,7 @@ def test_one_unknown_among_ready_ones_is_looked_at_without_waiting() -> None:
 def test_a_poll_remembers_what_it_learnt_of_a_single_input_stream() -> None:
     shim = host(stream=Thing(INPUT, 0))
     pollable = shim.guest("subscribe_input", STREAM)
-    shim.on_wait = lambda _timeout: setattr(shim.things[STREAM], "level", 9) or True
+    shim.on_wait = lambda _timeout: shim.become(STREAM, 9)
     assert shim.poll([pollable]) == [0]
     shim.took()
     assert shim.guest("available", STREAM) == 9
@@ -360,7 +392,7 @@ def test_a_poll_remembers_what_it_learnt_of_a_single_input_stream() -> None:
 def test_a_closed_input_stream_is_ready() -> None:
     shim = host(stream=Thing(INPUT, 0), other=Thing(OTHER))
     pollables = [shim.guest("subscribe_input", STREAM), shim.guest("subscribe_other", SECOND)]
-    shim.on_wait = lambda _timeout: setattr(shim.things[STREAM], "level", -1) or True
+    shim.on_wait = lambda _timeout: shim.become(STREAM, -1)
     assert shim.poll(pollables) == [0]
     assert shim.poll(pollables[:1]) == [0]
     assert shim.guest("available", STREAM) == -1

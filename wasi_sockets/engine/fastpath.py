@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from wasi_sockets.component.types import Borrow
 from wasi_sockets.engine import commands
 from wasi_sockets.engine.handles import INPUT_STREAM, NO_PEER, OUTPUT_STREAM, HandleTable
 from wasi_sockets.errors import GuestTrap
@@ -59,8 +60,16 @@ def _level(value: int) -> int:
 # ---------------------------------------------------------------- streams
 def _attach(guest: GuestState, item: Item) -> Call:
     table = guest.table(item.realm)
+    resources: dict[int, str] = {}  # item number, plus one -> what its first parameter is a handle of
 
-    def attach(_pages: int, handle: int) -> int:
+    def attach(_pages: int, code: int) -> int:
+        wanted, handle = code >> 32, code & _MASK
+        if wanted:
+            resource = resources.get(wanted)
+            if resource is None:
+                resource = resources[wanted] = _receiver(guest.item(wanted - 1))
+            table.get(resource, handle)
+            return _OTHER | NO_PEER << 8
         stream = table.inputs.get(handle)
         if stream is not None:
             return _INPUT | _peer_index(table, stream) << 8 | _level(stream.available()) << 32
@@ -72,6 +81,15 @@ def _attach(guest: GuestState, item: Item) -> Call:
         raise table.unknown(handle)
 
     return attach
+
+
+def _receiver(item: Item | None) -> str:
+    """The resource whose method an item is."""
+    if item is not None and item.function_type is not None and item.function_type.parameters:
+        receiver = item.function_type.parameters[0][1]
+        if isinstance(receiver, Borrow):
+            return f"{receiver.resource.interface}.{receiver.resource.name}"
+    raise GuestTrap("the component's table is inconsistent: no method of a resource")
 
 
 def _peer_index(table: HandleTable, stream: Any) -> int:

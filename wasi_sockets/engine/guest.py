@@ -129,6 +129,10 @@ class GuestState:
             memory = self._memories[number] = GuestMemory(self._direct, self._candidates)
         return memory
 
+    def item(self, number: int) -> Item | None:
+        """An entry of the component's table."""
+        return next((item for item in self._items if item.id == number), None)
+
     def watched(self, realm: int) -> list[Callable[[], Any]]:
         """What the next `wait-many` of a component instance looks at."""
         return self._watched.setdefault(realm, [])

@@ -12,7 +12,7 @@
   (call $stock_self%I% (local.get $stream)))
 (func $subscribe_object%I% (export "f%I%") (param $object i32) (result i32)
   (call $guard)
-  (call $subscribe_other (local.get $object)))
+  (call $subscribe_other (local.get $object) (i32.const %I%)))
 (func $pollable_ready%I% (export "f%I%") (param $pollable i32) (result i32)
   (call $guard)
   (call $ready (local.get $pollable)))

@@ -22,7 +22,7 @@
 ;;   12 bytes available / permitted, 0: unknown         44 free: next free index; generation in the top byte's place
 ;;   16 turn in which 12 was known to be really 0       48 deadline in guest nanoseconds (i64)
 ;;   20 children (pollables)                            56 generation
-;;   24 handle of the peer stream, or 0
+;;   24 handle of the peer stream, or 0; for other waitables the item that subscribed to it, and may again
 ;;   28 epoch in which 8 and 12 were learnt
 (module
   (import "host" "call0" (func $call0 (param i64) (result i64)))
@@ -90,8 +90,10 @@
         (i32.store offset=8 (local.get $slot) (i32.const 0))
         (i32.store offset=12 (local.get $slot) (local.get $level))
         (if (i32.eqz (local.get $level)) (then (i32.store offset=16 (local.get $slot) (global.get $turn)))))))
-  (func $attach (param $slot i32) (param $handle i32) (local $answer i64) (local $peer i32)
-    (local.set $answer (call $call1 (i64.const %attach%) (i64.extend_i32_u (local.get $handle))))
+  ;; $wanted: 0, or the item, plus one, whose resource it must be.
+  (func $attach (param $slot i32) (param $handle i32) (param $wanted i64) (local $answer i64) (local $peer i32)
+    (local.set $answer (call $call1 (i64.const %attach%)
+      (i64.or (i64.extend_i32_u (local.get $handle)) (i64.shl (local.get $wanted) (i64.const 32)))))
     (memory.fill (local.get $slot) (i32.const 0) (i32.const 32))
     (i32.store offset=4 (local.get $slot) (i32.and (i32.wrap_i64 (local.get $answer)) (i32.const 255)))
     (call $set_level (local.get $slot) (i32.wrap_i64 (i64.shr_u (local.get $answer) (i64.const 32))))
@@ -102,11 +104,13 @@
         (i32.store offset=24 (local.get $slot) (i32.load (local.get $peer)))
         (i32.store offset=24 (local.get $peer) (local.get $handle))))))
     (i32.store (local.get $slot) (local.get $handle)))
-  (func $slot (param $handle i32) (param $kind i32) (result i32) (local $slot i32)
+  (func $python_owned (param $handle i32)
     (if (i32.ne (i32.and (local.get $handle) (i32.const 0xe0000000)) (i32.const 0x40000000)) (then
-      (call $trap (i32.const 6) (local.get $handle))))
+      (call $trap (i32.const 6) (local.get $handle)))))
+  (func $slot (param $handle i32) (param $kind i32) (result i32) (local $slot i32)
+    (call $python_owned (local.get $handle))
     (local.set $slot (call $entry (i32.and (local.get $handle) (i32.const 0xfffff))))
-    (if (i32.ne (i32.load (local.get $slot)) (local.get $handle)) (then (call $attach (local.get $slot) (local.get $handle))))
+    (if (i32.ne (i32.load (local.get $slot)) (local.get $handle)) (then (call $attach (local.get $slot) (local.get $handle) (i64.const 0))))
     (if (i32.ne (i32.load offset=4 (local.get $slot)) (local.get $kind)) (then (call $trap (i32.const 6) (local.get $handle))))
     (local.get $slot))
   (func $fresh (param $slot i32)                 ;; forget what was learnt before the last event that changes everything
@@ -220,7 +224,19 @@
     (call $new_pollable (local.get $kind) (local.get $handle) (i64.const 0)))
   (func (export "subscribe_input") (param $handle i32) (result i32) (call $watch_slot (local.get $handle) (i32.const 1) (i32.const 2)))
   (func (export "subscribe_output") (param $handle i32) (result i32) (call $watch_slot (local.get $handle) (i32.const 2) (i32.const 3)))
-  (func (export "subscribe_other") (param $handle i32) (result i32) (call $watch_slot (local.get $handle) (i32.const 3) (i32.const 4)))
+  ;; Python is asked once whether the handle is of the resource whose method this is. A guest may have lowered the
+  ;; same method twice, so that the slot may be attached already, with children.
+  (func (export "subscribe_other") (param $handle i32) (param $item i32) (result i32) (local $slot i32) (local $wanted i64)
+    (call $python_owned (local.get $handle))
+    (local.set $slot (call $entry (i32.and (local.get $handle) (i32.const 0xfffff))))
+    (local.set $wanted (i64.add (i64.extend_i32_u (local.get $item)) (i64.const 1)))
+    (if (i32.ne (i32.load (local.get $slot)) (local.get $handle))
+      (then (call $attach (local.get $slot) (local.get $handle) (local.get $wanted)))
+      (else (if (i32.ne (i32.load offset=24 (local.get $slot)) (local.get $item)) (then
+        (drop (call $call1 (i64.const %attach%)
+          (i64.or (i64.extend_i32_u (local.get $handle)) (i64.shl (local.get $wanted) (i64.const 32)))))))))
+    (i32.store offset=24 (local.get $slot) (local.get $item))
+    (call $watch_slot (local.get $handle) (i32.const 3) (i32.const 4)))
 
   ;; ---------------------------------------------------------------- clock
   (func $hello (result i32)
