@@ -16,7 +16,7 @@ FUZZ := $(BIN)/python tools/fuzz.py
 LEAKS := $(BIN)/python tools/leaks.py
 SOAK := $(BIN)/python tools/soak.py
 DIFFERENTIAL := $(BIN)/python tools/differential.py --stock $(STOCK)/bin/python
-BENCH := $(BIN)/python benchmarks/run.py --stock $(STOCK)/bin/python
+BENCH := $(BIN)/python -m benchmarks --stock $(STOCK)/bin/python
 BUILD_GUESTS := $(BIN)/python tests/guests/build.py
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
