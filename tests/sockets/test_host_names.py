@@ -7,8 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wasi_sockets.network import Network
-from wasi_sockets.sockets import ErrorCode, ResolveAddressStream, resolve_addresses
+from wasi_sockets.sockets import ErrorCode, ResolveAddressStream, SocketContext, resolve_addresses
 from wasi_sockets.sockets.host_names import MAX_NAME_BYTES, DomainName, parse_host
+
+
+def context_of(network: Network) -> SocketContext:
+    return SocketContext(network, object())
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,7 @@ def test_literals(name: str, address: str) -> None:
 )
 def test_invalid_names(name: str) -> None:
     assert parse_host(name) is None
-    assert resolve_addresses(Network(), name) is ErrorCode.INVALID_ARGUMENT
+    assert resolve_addresses(context_of(Network()), name) is ErrorCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,7 @@ def test_parsing_never_raises_and_what_it_takes_is_clean(name: str) -> None:
 
 
 def addresses(network: Network, name: str) -> list[str]:
-    stream = resolve_addresses(network, name)
+    stream = resolve_addresses(context_of(network), name)
     assert isinstance(stream, ResolveAddressStream)
     assert stream.ready()
     found = []
@@ -139,8 +143,15 @@ def test_a_mapped_address_behind_a_name_is_given_as_ipv4() -> None:
 
 @pytest.mark.parametrize("name", ["example.com", ".", "a..b", "a" * MAX_NAME_BYTES])
 def test_unknown_names_do_not_resolve(name: str) -> None:
-    stream = resolve_addresses(Network(), name)
+    stream = resolve_addresses(context_of(Network()), name)
     assert isinstance(stream, ResolveAddressStream)
     assert stream.ready()
     for _ in range(2):
         assert stream.next_address() is ErrorCode.NAME_UNRESOLVABLE
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "a b"])
+def test_denied_lookups_fail_whatever_the_name(name: str) -> None:
+    """`p2_cli_no_ip_name_lookup`"""
+    context = SocketContext(Network(), object(), name_lookup=False)
+    assert resolve_addresses(context, name) is ErrorCode.PERMANENT_RESOLVER_FAILURE

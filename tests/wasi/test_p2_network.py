@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from p2_guest import Guest
 
 from wasi_sockets.component.values import Err
-from wasi_sockets.network import IpAddress, SocketAddress
+from wasi_sockets.network import IpAddress, Network, SocketAddress
 from wasi_sockets.sockets import ErrorCode
+from wasi_sockets.wasi import Host, Limits
 from wasi_sockets.wasi.p2.error import IoError
 from wasi_sockets.wasi.p2.error_codes import CODES, failure, wit_name
 from wasi_sockets.wasi.p2.network import from_ip, from_socket_address, to_socket_address
@@ -66,3 +67,18 @@ def test_looking_into_an_error(
 ) -> None:
     assert guest.call(interface, name, IoError(ErrorCode.CONNECTION_RESET)) == of_a_reset
     assert guest.call(interface, name, IoError(None, "no space left")) == of_another
+
+
+def test_what_is_denied_altogether() -> None:
+    """`p2_cli_no_tcp`, `p2_cli_no_udp`, `p2_cli_no_ip_name_lookup`"""
+    calls = {
+        "tcp": ("wasi:sockets/tcp-create-socket", "create-tcp-socket", "access-denied"),
+        "udp": ("wasi:sockets/udp-create-socket", "create-udp-socket", "access-denied"),
+        "name_lookup": ("wasi:sockets/ip-name-lookup", "resolve-addresses", "permanent-resolver-failure"),
+    }
+    for denied in calls:
+        guest = Guest(Host(Network(), limits=Limits(**{denied: False})))  # type: ignore[arg-type]
+        for kind, (interface, name, code) in calls.items():
+            arguments = (guest.network, "localhost") if kind == "name_lookup" else ("ipv4",)
+            made = guest.call(interface, name, *arguments)
+            assert (made == Err(code)) == (kind == denied)

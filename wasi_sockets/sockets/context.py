@@ -1,4 +1,9 @@
-"""What all sockets of one guest have in common."""
+"""What all sockets of one guest have in common.
+
+What is denied altogether is answered as wasmtime does for `--no-tcp` and its like: `access-denied` when a socket is
+created, `permanent-resolver-failure` for a lookup. (`AllowedNetworkUses` in `crates/wasi/src/sockets/mod.rs`;
+`p2_cli_no_tcp`, `p2_cli_no_udp`, `p2_cli_no_ip_name_lookup`)
+"""
 
 from __future__ import annotations
 
@@ -19,15 +24,29 @@ class SocketContext:
         network: where they bind, connect and listen.
         owner: what their endpoints are registered under, for `Network.release`.
         max_sockets: sockets that may be open at a time, accepted ones included.
+        tcp: whether TCP sockets may be created; `udp` alike.
+        name_lookup: whether names may be looked up, and be it address literals.
         open_sockets: sockets that are.
     """
 
-    __slots__ = ("max_sockets", "network", "open_sockets", "owner")
+    __slots__ = ("max_sockets", "name_lookup", "network", "open_sockets", "owner", "tcp", "udp")
 
-    def __init__(self, network: Network, owner: object, max_sockets: int = DEFAULT_MAX_SOCKETS) -> None:
+    def __init__(
+        self,
+        network: Network,
+        owner: object,
+        max_sockets: int = DEFAULT_MAX_SOCKETS,
+        *,
+        tcp: bool = True,
+        udp: bool = True,
+        name_lookup: bool = True,
+    ) -> None:
         if max_sockets < 0:
             raise ValueError(f"max_sockets must not be negative, not {max_sockets}")
         self.network: Final = network
         self.owner: Final = owner
         self.max_sockets: Final = max_sockets
+        self.tcp: Final = tcp
+        self.udp: Final = udp
+        self.name_lookup: Final = name_lookup
         self.open_sockets = 0

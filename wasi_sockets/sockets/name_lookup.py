@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 
-from wasi_sockets.network import Network
+from wasi_sockets.sockets.context import SocketContext
 from wasi_sockets.sockets.error_codes import ErrorCode, from_os_error
 from wasi_sockets.sockets.host_names import DomainName, parse_host
 
@@ -46,19 +46,21 @@ class ResolveAddressStream:
         """Nothing is held."""
 
 
-def resolve_addresses(network: Network, name: str) -> ResolveAddressStream | ErrorCode:
-    """Look `name` up in `network`: an address literal is itself, a name what the network knows.
+def resolve_addresses(context: SocketContext, name: str) -> ResolveAddressStream | ErrorCode:
+    """Look `name` up in the guest's network: an address literal is itself, a name what the network knows.
 
-    Returns `INVALID_ARGUMENT` for what is no host (see `host_names.py`). The stream of an unknown name gives
-    `NAME_UNRESOLVABLE`.
+    Returns `INVALID_ARGUMENT` for what is no host (see `host_names.py`), and `PERMANENT_RESOLVER_FAILURE`
+    whatever the name is when lookups are denied. The stream of an unknown name gives `NAME_UNRESOLVABLE`.
     """
+    if not context.name_lookup:
+        return ErrorCode.PERMANENT_RESOLVER_FAILURE
     host = parse_host(name)
     if host is None:
         return ErrorCode.INVALID_ARGUMENT
     if not isinstance(host, DomainName):
         return ResolveAddressStream((host,))
     try:
-        found = network.resolve(host.text)
+        found = context.network.resolve(host.text)
     except OSError as error:
         return ResolveAddressStream((), from_os_error(error))
     return ResolveAddressStream(map(_canonical, found))

@@ -43,7 +43,12 @@ _BACKLOG: Final = Operation.BACKLOG
 
 
 def create_tcp_socket(context: SocketContext, family: AddressFamily) -> TcpSocket | ErrorCode:
-    """Return a new socket, or `NEW_SOCKET_LIMIT` when the guest has as many as it may."""
+    """Return a new socket.
+
+    Returns `ACCESS_DENIED` when the guest may have none of them, `NEW_SOCKET_LIMIT` when it has as many as it may.
+    """
+    if not context.tcp:
+        return ErrorCode.ACCESS_DENIED
     if context.open_sockets >= context.max_sockets:
         return ErrorCode.NEW_SOCKET_LIMIT
     return TcpSocket(context, family)

@@ -22,7 +22,12 @@ __all__ = ["UdpSocket", "create_udp_socket"]
 
 
 def create_udp_socket(context: SocketContext, family: AddressFamily) -> UdpSocket | ErrorCode:
-    """Return a new socket, or `NEW_SOCKET_LIMIT` when the guest has as many as it may."""
+    """Return a new socket.
+
+    Returns `ACCESS_DENIED` when the guest may have none of them, `NEW_SOCKET_LIMIT` when it has as many as it may.
+    """
+    if not context.udp:
+        return ErrorCode.ACCESS_DENIED
     if context.open_sockets >= context.max_sockets:
         return ErrorCode.NEW_SOCKET_LIMIT
     return UdpSocket(context, family)

@@ -18,9 +18,15 @@ class Limits:
 
     Attributes:
         sockets: open sockets, accepted ones included; beyond it the guest gets `new-socket-limit`.
+        tcp: whether it may create TCP sockets; else it gets `access-denied`.
+        udp: whether it may create UDP sockets; else likewise.
+        name_lookup: whether it may look up names; else it gets `permanent-resolver-failure`.
     """
 
     sockets: int = DEFAULT_MAX_SOCKETS
+    tcp: bool = True
+    udp: bool = True
+    name_lookup: bool = True
 
 
 class Host:
@@ -49,7 +55,14 @@ class Host:
         self.stdout: Final = stdout
         self.stderr: Final = stderr
         self.limits: Final = Limits() if limits is None else limits
-        self.sockets: Final = SocketContext(network, self, self.limits.sockets)
+        self.sockets: Final = SocketContext(
+            network,
+            self,
+            self.limits.sockets,
+            tcp=self.limits.tcp,
+            udp=self.limits.udp,
+            name_lookup=self.limits.name_lookup,
+        )
 
     def release(self) -> None:
         """End all that the guest left open in the network: connections are reset, ports freed.

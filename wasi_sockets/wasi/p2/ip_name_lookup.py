@@ -30,7 +30,7 @@ def functions(host: Host) -> dict[tuple[str, str], Callable[..., object]]:
     """The functions of this interface for one guest."""
 
     def resolve(network: NetworkResource, name: str) -> ResolveAddressStream | Err:
-        stream = resolve_addresses(host.network, name)
+        stream = resolve_addresses(host.sockets, name)
         return failure(stream) if isinstance(stream, ErrorCode) else stream
 
     return {
