@@ -132,7 +132,7 @@ def declared_functions(wasm: bytes, interface: str) -> set[str]:
             OUT + "blocking-write-zeroes-and-flush",
             [OUT + "check-write", OUT + "flush", OUT + "write-zeroes"],
         ),
-        (STREAMS, OUT + "blocking-splice", [OUT + "splice"]),
+        (STREAMS, OUT + "blocking-splice", [OUT + "check-write", OUT + "flush", OUT + "splice"]),
     ],
 )
 def test_functions_that_the_shim_needs_are_declared(
@@ -149,7 +149,10 @@ def test_functions_that_the_shim_needs_are_declared(
         (IN + "blocking-read", [IN + "read", IN + "subscribe"]),
         (IN + "blocking-skip", [IN + "skip", IN + "subscribe"]),
         (OUT + "blocking-flush", [OUT + "check-write", OUT + "flush", OUT + "subscribe"]),
-        (OUT + "blocking-splice", [OUT + "splice", OUT + "subscribe", IN + "subscribe"]),
+        (
+            OUT + "blocking-splice",
+            [OUT + "check-write", OUT + "flush", OUT + "splice", OUT + "subscribe", IN + "subscribe"],
+        ),
     ],
 )
 def test_a_guest_that_polls_waits_for_stock_streams_through_pollables(

@@ -223,6 +223,9 @@ def test_a_lookalike_interface_is_left_alone() -> None:
     assert replaced(text) == []
 
 
+_BROKEN_TYPE = model.InstanceDef((model.TypeDefinition(model.ListDef(5)),))
+
+
 @pytest.mark.parametrize(
     "definitions",
     [
@@ -233,26 +236,17 @@ def test_a_lookalike_interface_is_left_alone() -> None:
         (model.ResourceDrop(0),),
         (model.Export(model.ExternName("x"), "func", 7),),
         (model.Export(model.ExternName("x"), "func", 0),),
-        (model.Bag((("f", "func", 2),)),),
+        (model.Bag(((model.ExternName("f"), "func", 2),)),),
         (model.Import(model.ExternName("x"), model.ExternType("instance", 4)),),
         (model.TypeDefinition(model.ListDef(5)),),
-        (model.TypeDefinition(model.InstanceDef((model.TypeDefinition(model.ListDef(5)),))), 0),
+        (
+            model.TypeDefinition(_BROKEN_TYPE),
+            model.Import(model.ExternName("x"), model.ExternType("instance", 0)),
+        ),
     ],
 )
-def test_indices_that_lead_nowhere(definitions: tuple[object, ...]) -> None:
-    made = [
-        model.Import(model.ExternName("wasi:io/poll"), model.ExternType("instance", each))
-        if isinstance(each, int)
-        else each
-        for each in definitions
-    ]
-    fixed = [
-        model.Bag(tuple([(model.ExternName(name), sort, index) for name, sort, index in each.exports]))
-        if isinstance(each, model.Bag)
-        else each
-        for each in made
-    ]
-    wasm = write_component(model.Component(tuple(fixed)))  # type: ignore[arg-type]
+def test_indices_that_lead_nowhere(definitions: tuple[model.Definition, ...]) -> None:
+    wasm = write_component(model.Component(definitions))
     with pytest.raises(InvalidComponentError):
         interpose(wasm)
 

@@ -26,6 +26,7 @@ from wasi_sockets.interposer import flow, interpose
 
 plan = import_module("wasi_sockets.interposer.plan")  # the package has a function of that name too
 
+ERROR = "wasi:io/error"
 POLL, STREAMS, CLOCK, TCP = (
     "wasi:io/poll",
     "wasi:io/streams",
@@ -389,3 +390,17 @@ def test_a_stack_that_is_nearly_used_up() -> None:
     found = [deeper(frames) for frames in range(0, 900, 20)]
     assert found[0] is None
     assert "Python's stack" in str(found[-1])
+
+
+def test_a_blocking_splice_without_its_two_streams() -> None:
+    # The core signature is that of the real one.
+    splice = "[method]output-stream.blocking-splice"
+    text = f"""(component
+      {imports([(POLL, "poll")], resources=[(ERROR, "error"), (POLL, "pollable")])}
+      (import "{STREAMS}@0.2.12" (instance $streams {instance_type(STREAMS, [])}
+        (type $r (record (field "a" u32) (field "b" u32) (field "c" u64))) (export "r" (type $q (eq $r)))
+        (export "{splice}" (func (param "a" $q) (result (result u64 (error $stream-error)))))))
+      {MEMORY} {memory()}
+      (core func (canon lower (func {alias(POLL)} "poll") (memory $memory) (realloc $realloc)))
+      (core func (canon lower (func $streams "{splice}") (memory $memory))))"""
+    assert splice in refusal(binary(text))

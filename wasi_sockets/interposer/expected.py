@@ -81,16 +81,16 @@ def _wanted(item: Item, key: str) -> FunctionType | None:
         return FunctionType((), "u64")
     if key == "ready":
         return FunctionType((("self", Borrow(ResourceType("wasi:io/poll", "pollable"))),), "bool")
+    if key in ("subscribe", "listen"):
+        reads = key == "listen" or item.name.startswith("[method]input-stream.")
+        stream = ResourceType("wasi:io/streams", "input-stream" if reads else "output-stream")
+        return FunctionType((("self", Borrow(stream)),), Own(ResourceType("wasi:io/poll", "pollable")))
     function = item.function_type
-    if function is not None and key in ("subscribe", "listen"):
-        stream = function.parameters[0 if key == "subscribe" else 1][1]
-        return FunctionType((("self", stream),), Own(ResourceType("wasi:io/poll", "pollable")))
     if function is None or key not in ("check", "flush"):
         return function
     result = function.result
-    if key == "check":
-        if not isinstance(result, Result) or has_pointers(result):
-            return None
-        result = Result("u64", result.error)
+    if not isinstance(result, Result) or has_pointers(result):
+        return None
+    result = Result("u64" if key == "check" else None, result.error)
     derived = FunctionType(function.parameters[:1], result)
     return derived if core_signature(derived) == _HANDLE_AND_RESULT else None

@@ -22,6 +22,7 @@ from wasi_sockets.component.model import (
     ResultDef,
     Sort,
     TypeDefinition,
+    ValueType,
     defines,
 )
 from wasi_sockets.errors import UnsupportedComponentError
@@ -39,11 +40,11 @@ _SAME_TYPE = {
     _OUT + "write-zeroes": (_OUT + "blocking-write-zeroes-and-flush",),
     _OUT + "splice": (_OUT + "blocking-splice",),
 }
-_UNIT_RESULT = (
+_SAME_ERROR = (
     _OUT + "blocking-write-and-flush",
     _OUT + "blocking-flush",
     _OUT + "blocking-write-zeroes-and-flush",
-    _OUT + "write",
+    _OUT + "blocking-splice",
 )
 
 
@@ -83,12 +84,9 @@ class _Extension:
         if same is not None:
             self.export(name, same[0])
         elif name == _OUT + "check-write":
-            self.check_write()
+            self.derived(name, "u64")
         elif name == _OUT + "flush":
-            function = self.unit_sibling(name)
-            self.export(
-                name, self.define(TypeDefinition(FunctionDef(function.parameters[:1], function.result)))
-            )
+            self.derived(name, None)
         elif name == "[method]pollable.ready":
             borrow = self.define(TypeDefinition(BorrowDef(self.resource("pollable"))))
             self.export(name, self.define(TypeDefinition(FunctionDef((("self", borrow),), "bool"))))
@@ -102,15 +100,17 @@ class _Extension:
         else:
             raise self.unknown(name)
 
-    def check_write(self) -> None:
-        function = self.unit_sibling(_OUT + "check-write")
-        unit = self.types[function.result] if isinstance(function.result, int) else None
-        if not isinstance(unit, TypeDefinition) or not isinstance(unit.type, ResultDef):
-            raise self.unknown(_OUT + "check-write")
-        result = self.define(TypeDefinition(ResultDef("u64", unit.type.error)))
-        self.export(
-            _OUT + "check-write", self.define(TypeDefinition(FunctionDef(function.parameters[:1], result)))
-        )
+    def derived(self, name: str, ok: ValueType | None) -> None:
+        """Declares a function of the stream alone, with the error of a sibling."""
+        found = self.sibling(_SAME_ERROR)
+        if found is None:
+            raise self.unknown(name)
+        function = found[1]
+        result = self.types[function.result] if isinstance(function.result, int) else None
+        if not isinstance(result, TypeDefinition) or not isinstance(result.type, ResultDef):
+            raise self.unknown(name)
+        made = self.define(TypeDefinition(ResultDef(ok, result.type.error)))
+        self.export(name, self.define(TypeDefinition(FunctionDef(function.parameters[:1], made))))
 
     def reexport(self, name: str, outer: int) -> None:
         for declaration in (
@@ -119,12 +119,6 @@ class _Extension:
         ):
             self.declarations.append(declaration)
             self.types.append(declaration)
-
-    def unit_sibling(self, wanted: str) -> FunctionDef:
-        found = self.sibling(_UNIT_RESULT)
-        if found is None:
-            raise self.unknown(wanted)
-        return found[1]
 
     def resource(self, name: str) -> int:
         index = 0

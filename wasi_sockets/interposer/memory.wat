@@ -268,7 +268,8 @@
   (drop (call $finish%R% (call $call4 (call $word (i32.const %I%)) (i64.extend_i32_u (local.get $to)) (i64.extend_i32_u (local.get $from))
     (local.get $length) (i64.extend_i32_u (local.get $result)))))
   (call $forget))
-(func $blocking_splice%I% (export "f%I%") (param $to i32) (param $from i32) (param $length i64) (param $result i32) (local $pollable i32)
+(func $blocking_splice%I% (export "f%I%") (param $to i32) (param $from i32) (param $length i64) (param $result i32)
+  (local $pollable i32) (local $count i64)
   (call $guard)
   (call $same_side (local.get $to) (local.get $from))
   (if (call $virtual (local.get $to)) (then
@@ -277,15 +278,24 @@
       (local.get $length) (i64.extend_i32_u (local.get $result)))))
     (call $tick) (call $forget) (return)))
   (loop $again
-    (call $stock_splice%I% (local.get $to) (local.get $from) (local.get $length) (local.get $result))
-    (if (i32.load8_u (local.get $result)) (then (return)))
-    (if (i32.or (i64.ne (i64.load offset=8 (local.get $result)) (i64.const 0)) (i64.eqz (local.get $length))) (then (return)))
-    (if (call $stock_settled%I% (local.get $to)) (then
+    (if (i32.eqz (call $stock_settled%I% (local.get $to))) (then
+      (call $stock_self%I% (local.get $to) (local.get $from) (local.get $length) (local.get $result)) (return)))
+    (if (i64.ne (local.get $length) (i64.const 0)) (then
       (local.set $pollable (call $stock_listen%I% (local.get $from)))
       (call $block (local.get $pollable))
-      (call $stock_unsubscribe%I% (local.get $pollable))
-      (br $again))))
-  (call $stock_self%I% (local.get $to) (local.get $from) (local.get $length) (local.get $result)))
+      (call $stock_unsubscribe%I% (local.get $pollable))))
+    (call $stock_splice%I% (local.get $to) (local.get $from) (local.get $length) (local.get $result))
+    (if (i32.load8_u (local.get $result)) (then (return)))
+    (local.set $count (i64.load offset=8 (local.get $result)))
+    (br_if $again (i32.and (i64.eqz (local.get $count)) (i64.ne (local.get $length) (i64.const 0)))))
+  (if (i64.eqz (local.get $count)) (then (return)))
+  ;; As stock, it returns when the bytes are out: what a stream still holds is lost when the guest ends.
+  (if (i32.eqz (call $stock_flushed%I% (local.get $to) (local.get $result))) (then (unreachable)))
+  (if (i32.load8_u (local.get $result))
+    (then                                               ;; an error, whose payload lies further back in this result
+      (i32.store offset=12 (local.get $result) (i32.load offset=8 (local.get $result)))
+      (i32.store8 offset=8 (local.get $result) (i32.load8_u offset=4 (local.get $result))))
+    (else (i64.store offset=8 (local.get $result) (local.get $count)))))
 
 ;; ------------------------------------------------------------------ trampolines: poll
 (func $poll%I% (export "f%I%") (param $list i32) (param $length i32) (param $result i32) (local $i i32) (local $at i32) (local $count i32)

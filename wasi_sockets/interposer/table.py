@@ -130,6 +130,8 @@ _STREAMS = {
         python=True,
         suspends=True,
         splice=_OUT + "splice",
+        check=_OUT + "check-write",
+        flush=_OUT + "flush",
         listen=_IN + "subscribe",
         waiting=_WAIT_FOR_OUTPUT,
     ),
