@@ -98,12 +98,13 @@ async def test_guest_to_guest(guest_file: GuestFile) -> None:
     assert network.sockets() == []
 
 
-async def test_python_to_guest(guest_file: GuestFile) -> None:
+@pytest.mark.parametrize("server", ["udp-server", "udp-socketserver"])
+async def test_python_to_guest(guest_file: GuestFile, server: str) -> None:
     network = Network()
     served: list[Ended] = []
 
     async def serve() -> None:
-        arguments = ["udp-server", "127.0.0.1", "53", "2"]
+        arguments = [server, "127.0.0.1", "53", "2"]
         served.append(await run_interposed(guest_file("python"), Inputs(arguments), network=network))
 
     with trio.fail_after(60):

@@ -244,6 +244,12 @@ class TestConnected:
         peer.send(b"here", own.local_address)
         assert received(own) == [b"here"]
 
+    def test_a_connected_wildcard_keeps_every_address(self, network: Network) -> None:
+        """Rule 7: Linux would let 127.0.0.2 go."""
+        own, peer = bound(network, "0.0.0.0", 53), bound(network)
+        own.connect(peer.local_address)
+        assert error_of(network.reserve, "udp", at("127.0.0.2", 53)) == "EADDRINUSE"
+
     def test_the_wildcard_as_a_peer_is_this_host(self, network: Network) -> None:
         own, peer = bound(network), bound(network, port=99)
         own.connect(at("0.0.0.0", 99))

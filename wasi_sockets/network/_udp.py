@@ -11,6 +11,8 @@ Rules, those of Linux over loopback unless said otherwise:
 5. The receive buffer counts what is queued, with an overhead for each datagram; a datagram that finds it full
    is dropped. One always fits into an empty buffer.
 6. Disconnecting keeps the port. Linux gives back one that it chose itself; WASI forbids that (`p2_udp_connect`).
+7. A connected endpoint that was bound to the wildcard keeps its port at every address. On Linux others can take it
+   at those that it does not use meanwhile, and it shares them when it disconnects.
 """
 
 from __future__ import annotations

@@ -59,6 +59,7 @@ COMMANDS = {
     "udp": udp.unconnected,
     "udp-connected": udp.connected,
     "udp-server": udp.server,
+    "udp-socketserver": udp.socket_server,
     "udp-asyncio": udp.endpoints,
 }
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import select
 import socket
+import socketserver
 
 from commands.failure import expect
 
@@ -76,6 +77,21 @@ def server(host: str = "127.0.0.1", port: str = "0", count: str = "1") -> None:
                 own.sendto(data.upper(), source)
                 answered += 1
         print("answered", answered)
+
+
+class _Upper(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        data, own = self.request
+        own.sendto(data.upper(), self.client_address)
+
+
+def socket_server(host: str = "127.0.0.1", port: str = "0", count: str = "1") -> None:
+    """The same with `socketserver`."""
+    with socketserver.UDPServer((host, int(port)), _Upper) as server:
+        print("listening on", *server.server_address[:2], flush=True)
+        for _ in range(int(count)):
+            server.handle_request()
+    print("answered", count)
 
 
 class _Collector(asyncio.DatagramProtocol):
