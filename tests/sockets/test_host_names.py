@@ -129,6 +129,11 @@ def test_localhost_is_both_loopbacks_ipv4_first() -> None:
     assert addresses(Network(), "localhost") == ["127.0.0.1", "::1"]
 
 
+@pytest.mark.parametrize("name", ["127.0.0.9", "127.9", "::1", "[::1]", "192.0.2.0", "::ffff:1.2.3.4"])
+def test_literals_resolve_to_themselves_known_or_not(name: str) -> None:
+    assert addresses(Network(), name) == [str(parse_host(name))]
+
+
 def test_names_of_the_network_are_found_in_their_order() -> None:
     network = Network()
     network.add_name("db.internal", "127.0.0.9", "::1")

@@ -251,6 +251,30 @@ class TestConnect:
         assert isinstance(accepted, tuple)
         assert accepted[1].receive_pipe.available() < 0
 
+    def test_a_removed_waiter_is_not_woken_and_one_of_an_idle_socket_by_its_end(
+        self, context: SocketContext
+    ) -> None:
+        listener = listening(context, at("127.0.0.1"))
+        listener.set_backlog_size(1)
+        connected(context, address_of(listener))
+        late, idle = TcpSocket(context, AddressFamily.IPV4), TcpSocket(context, AddressFamily.IPV4)
+        late.start_connect(address_of(listener))
+        woken: list[str] = []
+
+        def wake() -> None:
+            woken.append("woken")
+
+        for socket in (late, idle):
+            socket.add_waiter(wake)
+            socket.remove_waiter(wake)
+        assert idle.ready()
+        listener.accept()
+        assert woken == []
+        idle.add_waiter(lambda: woken.append("idle"))
+        idle.close()
+        assert woken == ["idle"]
+        assert repr(idle) == "<TcpSocket ipv4 closed>"
+
 
 class TestListenAndAccept:
     def test_accept_waits_for_a_client(self, context: SocketContext) -> None:
