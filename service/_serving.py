@@ -34,7 +34,6 @@ async def serve_connection(handler: Handler, report: FailureReport, stream: TcpS
     in the middle is no failure of the handler, and not reported.
     """
     try:
-        # Before the call: one that is no async function would fail only after it ran.
         await handler(stream)
     except Exception as error:
         peer_gone = isinstance(error, trio.BrokenResourceError) and stream.connection.receive_pipe.reset
