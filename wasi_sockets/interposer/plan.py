@@ -14,8 +14,9 @@ from wasi_sockets.component.types import FunctionType, ResourceType, weight
 from wasi_sockets.errors import InvalidComponentError, UnsupportedComponentError
 from wasi_sockets.interposer.crossing import Crossings
 from wasi_sockets.interposer.expected import check_function, check_stock
-from wasi_sockets.interposer.flow import FunctionEntity, InstanceEntity, Scope, TypeEntity, interface_of
+from wasi_sockets.interposer.flow import FunctionEntity, InstanceEntity, Scope
 from wasi_sockets.interposer.items import Item
+from wasi_sockets.interposer.pollables import can_subscribe
 from wasi_sockets.interposer.table import (
     DROP_POLLABLE,
     DROPS,
@@ -32,9 +33,7 @@ __all__ = [
     "REALM_FAST_PATHS",
     "Plan",
     "Replacement",
-    "declares_pollable",
     "plan",
-    "pollable_import",
 ]
 
 HOST_NAMESPACE = "wasi-sockets:"
@@ -436,7 +435,7 @@ class _Planner:
             for each in made.replacements.values()
         )
         for position, each in made.replacements.items():
-            if WAITING & each.stock.keys() and not (polls and _can_subscribe(made.scope, each.instance)):
+            if WAITING & each.stock.keys() and not (polls and can_subscribe(made.scope, each.instance)):
                 kept = {key: name for key, name in each.stock.items() if key not in WAITING}
                 made.replacements[position] = replace(each, stock=kept)
 
@@ -457,49 +456,6 @@ class _Planner:
                 if (id(instance), name) not in declared:
                     declared.add((id(instance), name))
                     _declare(made, instance, name, replacement.item)
-
-
-def declares_pollable(declared: model.InstanceDef) -> bool:
-    """Whether the type of `wasi:io/streams` says what a pollable is."""
-    return any(
-        isinstance(each, model.ExportDeclaration)
-        and each.name.name == "pollable"
-        and each.description.sort == "type"
-        for each in declared.declarations
-    )
-
-
-def pollable_import(scope: Scope, position: int) -> InstanceEntity | None:
-    """What is imported as `wasi:io/poll` before a position, with the type of pollables."""
-    for earlier, entity in scope.imports.items():
-        if (
-            earlier < position
-            and isinstance(entity, InstanceEntity)
-            and interface_of(entity.import_name) == "wasi:io/poll"
-            and isinstance(entity.exports.get("pollable"), TypeEntity)
-        ):
-            return entity
-    return None
-
-
-def _can_subscribe(scope: Scope, instance: InstanceEntity | None) -> bool:
-    """Whether every component that hands in this instance can declare a function of it that gives a pollable."""
-    around: Scope | None = scope
-    while around is not None:
-        for position, entity in around.imports.items():
-            definition = around.component.definitions[position]
-            if entity is not instance or not isinstance(definition, model.Import):
-                continue
-            index = definition.description.type
-            declared = around.at("type", index) if isinstance(index, int) else None
-            if not isinstance(declared, TypeEntity) or not isinstance(declared.value, model.InstanceDef):
-                return False
-            if not declares_pollable(declared.value) and (
-                around.made_in is not None or around is not scope or pollable_import(around, position) is None
-            ):
-                return False
-        around = around.made_in
-    return True
 
 
 def _declare(made: Plan, instance: InstanceEntity, name: str, item: Item) -> None:

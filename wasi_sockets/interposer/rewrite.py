@@ -17,7 +17,8 @@ from wasi_sockets.errors import InvalidComponentError, UnsupportedComponentError
 from wasi_sockets.interposer.extend import extended, refers_outside
 from wasi_sockets.interposer.flow import InstanceEntity, Scope, TypeEntity
 from wasi_sockets.interposer.library import Assembly, assemble, state_exports, state_text
-from wasi_sockets.interposer.plan import Plan, Replacement, declares_pollable, pollable_import
+from wasi_sockets.interposer.plan import Plan, Replacement
+from wasi_sockets.interposer.pollables import declares_pollable, pollable_import
 from wasi_sockets.interposer.table import DROP_POLLABLE, WAITING, Style
 from wasi_sockets.interposer.trampoline import MAX_PARAMETERS, generated, guest_signature
 
