@@ -15,12 +15,16 @@ import wasmtime
 from wasmtime import Engine, Store, WasmtimeError
 
 from tests.engine.conftest import Run
+from tests.engine.test_fastpath import FOREVER, INPUT, Stream
+from tests.engine.test_fastpath import GUEST as WAITING_GUEST
+from tests.engine.test_fastpath import ITEMS as WAITING_ITEMS
 from tests.engine.test_transports import GUEST as TRANSPORT_GUEST
 from tests.engine.test_transports import TEXT_TO_TEXT, items, read, write
 from tests.engine.wat_guest import component as guest_text
 from tests.engine.wat_guest import item
 from wasi_sockets.component.types import FunctionType
 from wasi_sockets.engine.engines import engine_state
+from wasi_sockets.engine.handles import INPUT_STREAM
 from wasi_sockets.errors import GuestClosedError, GuestTrap
 
 NUMBER = FunctionType((), "u64")
@@ -143,6 +147,36 @@ async def test_a_spinning_guest_is_left_behind_and_cleans_up(run: Run, engine: E
     with trio.fail_after(30):
         while guest._context in engine_state(engine).stores:
             await trio.lowlevel.checkpoint()
+
+
+class ReadyMeanwhile(Stream):
+    """Becomes ready after a guest found that it is not, and before anybody waits; it wakes nobody later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def available(self) -> int:
+        self.asked += 1
+        return 0 if self.asked == 1 else 7
+
+    def ready(self) -> bool:
+        return self.available() != 0
+
+
+@pytest.mark.parametrize("nanoseconds", [FOREVER, 3600 * 10**9])
+@pytest.mark.parametrize("many", [False, True])
+async def test_what_becomes_ready_before_the_wait_begins_is_seen(
+    run: Run, many: bool, nanoseconds: int
+) -> None:
+    async with run(WAITING_GUEST, WAITING_ITEMS, thread=True) as guest:
+        code = INPUT | guest._state.table(0).add(INPUT_STREAM, ReadyMeanwhile())
+        with trio.fail_after(30):
+            if many:
+                await guest.call("watch", code, 0)
+                assert await guest.call("wait-many", nanoseconds) == 1
+            else:
+                assert await guest.call("wait", code, nanoseconds) == 7
 
 
 @pytest.mark.parametrize("direct_memory", [True, False])

@@ -149,11 +149,13 @@ class GuestClock:
     """The monotonic clock of one guest, and its way to sleep until woken.
 
     Attributes:
+        late: what a guest waits for begins some time after it was found not to be there, since the guest is polled in
+            another thread; so it must be looked for again.
         virtual: it follows a clock other than the machine's.
         wake: ends the current or else the next `park`. May be called at any time from the trio thread.
     """
 
-    __slots__ = ("_alarm", "_on_abort", "_start", "_task", "_woken", "virtual", "wake")
+    __slots__ = ("_alarm", "_on_abort", "_start", "_task", "_woken", "late", "virtual", "wake")
 
     def __init__(self) -> None:
         self.virtual = clock_is_virtual()
@@ -164,6 +166,7 @@ class GuestClock:
         # One bound method for ever: waiters are sets of callbacks.
         self.wake: Callable[[], None] = self._wake
         self._on_abort = self._abort
+        self.late = False
 
     def now(self) -> int:
         """Nanoseconds on the guest's clock."""
@@ -206,6 +209,10 @@ class GuestClock:
 
         Does what `park` does, without its layers: this is half of every round trip of a guest.
         """
+        if self.late:
+            state = probe()
+            if state:
+                return state
         wake = self.wake
         try:
             while True:

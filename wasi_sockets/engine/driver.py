@@ -45,6 +45,7 @@ class Guest:
         self._store = store
         self._component = guest
         self._thread = thread
+        state.clock.late = thread
         self._on_abort = on_abort
         self._context = bindings.context_address(store)
         self._instance: component.Instance | None = None
