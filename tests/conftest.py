@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,11 @@ import wasmtime
 ROOT = Path(__file__).resolve().parent.parent
 BUILT = ROOT / "build" / "guests"
 TEXTS = ROOT / "tests" / "guests" / "wat"
+
+
+# Compiled guests are kept from one run of the tests to the next: CPython's takes ten seconds. Set here and not in a
+# fixture, since programs that the tests start must find it too.
+os.environ.setdefault("WASI_SOCKETS_CACHE", str(ROOT / "build" / "cache"))
 
 
 def _guest_file(name: str) -> Path:
