@@ -25,11 +25,9 @@ class GuestComponent(wasmtime.component.Component):
 
     Attributes:
         items: what its trampolines send, by number; empty for a guest in which nothing had to be replaced.
-        imports: the names it imports, without the one that the rewriting added.
     """
 
     items: tuple[Item, ...] = ()
-    imports: tuple[str, ...] = ()
 
 
 def load(

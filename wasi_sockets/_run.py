@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-import outcome
 import trio
 import wasmtime
 import wasmtime.component
@@ -84,7 +83,9 @@ async def run(
         component = source
     else:
         engine = engine or wasmtime.Engine(config())
-        component = await trio.to_thread.run_sync(_load, engine, source, cache, progress)
+        component = await trio.to_thread.run_sync(
+            _load, engine, source, cache, progress, abandon_on_cancel=True
+        )
     linker = wasmtime.component.Linker(engine)
     linker.add_wasip2()
     add_to_linker(linker, http=http)
@@ -115,10 +116,17 @@ async def run(
             pipes.finish()
 
     # What the guest raises goes to the caller as it is, not in a group: the pipes' tasks never raise.
+    code = 0
+    failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         pipes.start(nursery)
-        ended = await outcome.acapture(guest_life)
-    return ended.unwrap()
+        try:
+            code = await guest_life()
+        except BaseException as error:
+            failure = error
+    if failure is not None:
+        raise failure
+    return code
 
 
 def _load(
