@@ -14,6 +14,7 @@ from typing import Any
 from service._exits import FAILED, SIGNALLED, USAGE, CommandError
 from service._options import directory, environment, seconds, service_option
 from service._terminal import escaped, escaped_lines, say
+from service.conformance import add_parser as add_conformance_parser
 
 __all__ = ["main"]
 
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_inspect(commands)
+    add_conformance_parser(commands)
     return parser
 
 
@@ -151,6 +153,10 @@ def _dispatch(options: argparse.Namespace, guest_arguments: list[str]) -> int:
         except argparse.ArgumentTypeError as error:
             raise CommandError(f"--env {error}", USAGE) from error
         return run(options, guest_arguments)
+    if options.command == "conformance":
+        from service.conformance import conformance
+
+        return conformance(options)
     from service._inspect import inspect
 
     return inspect(options.guest, as_json=options.json)

@@ -11,6 +11,7 @@ import wasmtime.component
 from wasi_sockets import engine
 from wasi_sockets._component import GuestComponent
 from wasi_sockets._http import HttpPolicy, add_http, imports_http
+from wasi_sockets._unstable import add_network_error_code
 from wasi_sockets.engine import Guest
 from wasi_sockets.network import Network
 from wasi_sockets.wasi import Host, InputPipe, Limits, OutputPipe
@@ -35,6 +36,7 @@ def add_to_linker(linker: wasmtime.component.Linker, *, http: HttpPolicy = "deny
         wasmtime.WasmtimeError: the linker defines wasi:http already.
     """
     add_http(linker, http)
+    add_network_error_code(linker)
     engine.add_to_linker(linker)
 
 
