@@ -380,3 +380,73 @@ async def test_what_is_watched_is_bounded(run: Run, monkeypatch: pytest.MonkeyPa
 
         with pytest.raises(GuestTrap, match="too many pollables"):
             await watch()
+
+
+@pytest.fixture
+def small_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wasi_sockets.engine.fastpath._CROWD", 64)
+
+
+async def watch_many(guest: Any, count: int) -> list[Stream]:
+    streams = [Stream() for _ in range(count)]
+    for stream in streams:
+        await guest.call("watch", INPUT | guest._state.table(0).add(INPUT_STREAM, stream), 0)
+    return streams
+
+
+@pytest.mark.parametrize(
+    ("ready", "bits"), [(0, 1), (61, 1 << 61), (63, 1 << 62), (64, 1 << 62), (199, 1 << 62)]
+)
+async def test_a_crowd_is_looked_at_in_parts(run: Run, small_crowd: None, ready: int, bits: int) -> None:
+    async with run(GUEST, ITEMS) as guest:
+        streams = await watch_many(guest, 200)
+        streams[ready].set(1)
+        assert await guest.call("wait-many", FOREVER) == bits
+        assert not any(stream.waiters for stream in streams)
+
+
+@pytest.mark.parametrize("ready", [0, 199])
+async def test_a_crowd_is_waited_for(run: Run, small_crowd: None, ready: int) -> None:
+    async with run(GUEST, ITEMS) as guest, trio.open_nursery() as nursery:
+        streams = await watch_many(guest, 200)
+
+        @nursery.start_soon
+        async def wait() -> None:
+            assert await guest.call("wait-many", FOREVER) == (1 << ready if ready < 62 else 1 << 62)
+
+        await trio.testing.wait_all_tasks_blocked()
+        assert all(stream.waiters for stream in streams)
+        streams[ready].set(1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not any(stream.waiters for stream in streams)
+
+
+async def test_what_happens_while_a_crowd_is_looked_at_is_not_missed(run: Run, small_crowd: None) -> None:
+    async with run(GUEST, ITEMS) as guest, trio.open_nursery() as nursery:
+        streams = await watch_many(guest, 200)
+        looked = iter(range(100))
+
+        def then_set() -> int:
+            if next(looked) == 1:  # in the second round, after it was looked at
+                nursery.start_soon(later)
+            return 0
+
+        async def later() -> None:
+            streams[0].set(1)
+
+        code = INPUT | guest._state.table(0).add(INPUT_STREAM, last := Stream())
+        last.available = then_set  # type: ignore[method-assign]
+        await guest.call("watch", code, 0)
+        assert await guest.call("wait-many", FOREVER) == 1
+
+
+async def test_a_crowd_can_time_out_or_be_left(run: Run, small_crowd: None, autojump_clock: Any) -> None:
+    async with run(GUEST, ITEMS) as guest:
+        for timeout in (0, 10**9):
+            streams = await watch_many(guest, 200)
+            assert await guest.call("wait-many", timeout) == 0
+            assert not any(stream.waiters for stream in streams)
+        streams = await watch_many(guest, 200)
+        with trio.move_on_after(1):
+            await guest.call("wait-many", FOREVER)
+        assert not any(stream.waiters for stream in streams)

@@ -59,7 +59,7 @@ async def test_a_handle_of_another_resource_traps(name: str, direct_memory: bool
     async with network.listen_tcp(7), start(network, direct_memory=direct_memory) as guest:
         wrong = await handle_of(guest, OTHERS[function.resource])
         rest = [RESULT if position else 0 for position in range(len(function.parameters) - 1)]
-        with pytest.raises(GuestTrap, match="unknown handle|splice between"):
+        with pytest.raises(GuestTrap, match=r"unknown handle|splice between"):
             await guest.call(name, wrong, *rest)
 
 

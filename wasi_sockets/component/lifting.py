@@ -52,6 +52,10 @@ __all__ = ["MAX_BYTE_LENGTH", "ReadAccess", "lifts_from_memory", "memory_lifter"
 MAX_BYTE_LENGTH: Final = (1 << 28) - 1
 """The longest string or list: MAX_STRING_BYTE_LENGTH and MAX_LIST_BYTE_LENGTH of CanonicalABI.md."""
 
+_ELEMENT_COST: Final = 128
+"""Bytes that an element of a list counts for at least, numbers apart: about what its Python object takes, and so
+that a list which is small in the guest cannot keep the host busy for long."""
+
 _UTF16_TAG: Final = 1 << 31
 _MASK64: Final = (1 << 64) - 1
 _U32: Final = struct.Struct("<I")
@@ -197,8 +201,8 @@ _NUMBER_FORMATS: Final[dict[str, str]] = {
 
 def _list_reader(element: Type, encoding: str) -> Callable[[int, int, ReadAccess, Budget], Any]:
     size, alignment = layout(element)
-    # No valid type has size 0; were there one, a list of it must still not be free.
-    cost = size or 1
+    is_number = isinstance(element, str) and element in _NUMBER_FORMATS
+    cost = size if is_number else max(size, _ELEMENT_COST)
     if element == "u8":
 
         def read_bytes(address: int, length: int, access: ReadAccess, budget: Budget) -> Any:
@@ -213,7 +217,7 @@ def _list_reader(element: Type, encoding: str) -> Callable[[int, int, ReadAccess
             raise GuestTrap("pointer not aligned")
         return access.read(address, length * size)
 
-    if isinstance(element, str) and element in _NUMBER_FORMATS:
+    if isinstance(element, str) and is_number:
         code = _NUMBER_FORMATS[element]
         return lambda address, length, access, budget: list(
             struct.unpack(f"<{length}{code}", read(address, length, access, budget))
@@ -222,7 +226,7 @@ def _list_reader(element: Type, encoding: str) -> Callable[[int, int, ReadAccess
 
     def read_each(address: int, length: int, access: ReadAccess, budget: Budget) -> Any:
         data = read(address, length, access, budget)
-        return [load(data, offset, access, budget) for offset in range(0, length * size, cost)]
+        return [load(data, offset, access, budget) for offset in range(0, length * size, size or 1)]
 
     return read_each
 

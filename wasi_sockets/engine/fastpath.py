@@ -29,7 +29,11 @@ _MAXIMUM = 0x7FFF_FFFF
 _NOT_THERE = -3 & _MASK
 _PEER_SPEAKS = 1 << 32
 _NO_TIMEOUT = 1 << 63
-_MAXIMUM_WATCHED = 1 << 20
+_MAXIMUM_WATCHED = 1 << 17
+"""Virtual objects that one poll may wait for: more than a guest can have handles by default, and an end to one
+that names the same again and again."""
+_CROWD = 4096
+"""So many objects are looked at in one go; a longer list lets other tasks run in between."""
 
 _INPUT, _OUTPUT, _OTHER = 1, 2, 3
 
@@ -367,6 +371,8 @@ def _wait_many(guest: GuestState, item: Item) -> Call:
     def wait_many(_pages: int, timeout: int) -> int | Awaitable[int]:
         targets = list(watched)
         watched.clear()
+        if len(targets) > _CROWD:
+            return wait_in_crowd(targets, None if timeout >= _NO_TIMEOUT else clock.now() + timeout)
         bits = ready_bits(targets)
         if bits or not timeout:
             return bits
@@ -397,6 +403,36 @@ def _wait_many(guest: GuestState, item: Item) -> Call:
         finally:
             for target, _ in targets:
                 target.remove_waiter(wake)
+
+    async def wait_in_crowd(targets: list[tuple[Any, Callable[[], Any]]], deadline: int | None) -> int:
+        wake = clock.wake
+        parts = [targets[start : start + _CROWD] for start in range(0, len(targets), _CROWD)]
+        watching = False
+        try:
+            while True:
+                clock.clear()  # a wake from here on is not lost: `park` then returns at once
+                bits = 0
+                for part in parts:
+                    if watching:
+                        for target, _ in part:
+                            target.add_waiter(wake)
+                    found = ready_bits(part)
+                    bits |= found if part is parts[0] else bool(found) << 62
+                    await trio.lowlevel.checkpoint()
+                if bits or (deadline is not None and clock.now() >= deadline):
+                    break
+                if watching:
+                    await clock.park(deadline)
+                watching = True
+            for part in parts if watching else ():
+                for target, _ in part:
+                    target.remove_waiter(wake)
+                await trio.lowlevel.checkpoint()
+        except BaseException:
+            for target, _ in targets:
+                target.remove_waiter(wake)
+            raise
+        return bits
 
     return wait_many
 

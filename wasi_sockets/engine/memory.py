@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from typing import BinaryIO
 
-__all__ = ["PAGE", "GuestMemory", "NeedBytes", "direct_memory_is_possible", "predict_memories"]
+__all__ = ["PAGE", "GuestMemory", "direct_memory_is_possible", "predict_memories"]
 
 PAGE = 65536
 """Bytes in a page of linear memory."""
@@ -33,15 +33,6 @@ _RESERVATION = (4 << 30) + 2 * _GUARD
 
 _PREDICTIONS = 3
 """Memories of a small guest: its own, and the private ones of the shim."""
-
-
-class NeedBytes(Exception):
-    """How a lift says that it needs bytes of the guest's memory that are not here yet."""
-
-    def __init__(self, address: int, size: int) -> None:
-        super().__init__(address, size)
-        self.address = address
-        self.size = size
 
 
 def open_process_file(name: str) -> BinaryIO:

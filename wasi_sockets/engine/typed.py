@@ -1,9 +1,10 @@
 """Items that call a Python function on plain values, driven by the guest's own types.
 
 Lifting the arguments reads the guest's memory and lowering the result writes it, in one of two ways. With direct
-memory both happen at once, by address. With the copy transport a lift that lacks bytes is abandoned, a READ
-brings them, and it is run again: it is pure, since handles are taken out of the table only when it has
-succeeded. Allocations are REALLOC commands in both.
+memory both happen at once, by address. With the copy transport a lift that lacks bytes goes on with zeroes in
+their place, READs bring all that was lacking, and it is run again, once for each level that pointers are nested:
+it is pure, since handles are taken out of the table only when it has succeeded. Allocations are REALLOC commands
+in both.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from wasi_sockets.component.canonical import lifts_from_memory, lowering, parameter_lifter
-from wasi_sockets.component.types import Borrow, Own
+from wasi_sockets.component.layout import has_pointers
+from wasi_sockets.component.types import Borrow, FunctionType, Own
 from wasi_sockets.engine import commands
-from wasi_sockets.engine.memory import GuestMemory, NeedBytes
+from wasi_sockets.engine.memory import GuestMemory
 from wasi_sockets.engine.suspension import Suspended
 from wasi_sockets.errors import GuestTrap
 from wasi_sockets.interposer.items import Item
@@ -24,11 +26,15 @@ if TYPE_CHECKING:
     from wasi_sockets.engine.guest import GuestState
     from wasi_sockets.engine.handles import HandleTable
 
-__all__ = ["MAXIMUM_ARGUMENT_BYTES", "build"]
+__all__ = ["MAXIMUM_ARGUMENT_BYTES", "MAXIMUM_STRING_BYTES", "build"]
 
-MAXIMUM_ARGUMENT_BYTES = 16 << 20
+MAXIMUM_ARGUMENT_BYTES = 2 << 20
 """Bytes that the strings and lists of one call may take together. Bulk data goes through streams, which have
-limits of their own; what is left are names and datagrams."""
+limits of their own; what is left are datagrams, of which 16 may be sent at a time."""
+
+MAXIMUM_STRING_BYTES = 64 << 10
+"""The same for functions that take strings only. Names have at most 253 bytes; a longer one is an error that the
+guest is told, and only one that is no name by any measure ends it."""
 
 _MASK = 0xFFFF_FFFF
 _memmove = ctypes.memmove
@@ -109,26 +115,31 @@ class _DirectAccess(_Access):
 class _CopyAccess(_Access):
     """Memory through commands: bytes that READ has brought, writes that WRITE will carry out."""
 
-    __slots__ = ("_here", "pages", "writes")
+    __slots__ = ("_here", "lacking", "pages", "writes")
 
     def __init__(self, table: HandleTable, pages: int) -> None:
         super().__init__(table)
         self.pages = pages
         self.writes: list[tuple[int, bytes]] = []
-        self._here: list[tuple[int, bytes]] = []
+        self.lacking: dict[tuple[int, int], None] = {}
+        self._here: dict[tuple[int, int], bytes] = {}
 
-    def arrived(self, address: int, data: bytes) -> None:
-        self._here.append((address, data))
+    def arrived(self, address: int, size: int, data: bytes) -> None:
+        self._here[address, size] = data
 
     def read(self, address: int, size: int) -> bytes:
         commands.check_range(address, size, self.pages)
         if not size:
             return b""
-        for start, data in self._here:
-            offset = address - start
-            if offset >= 0 and offset + size <= len(data):
-                return data[offset : offset + size]
-        raise NeedBytes(address, size)
+        data = self._here.get((address, size))
+        if data is None:
+            self.lacking[address, size] = None
+            return bytes(size)
+        return data
+
+    def lift_handle(self, valtype: Any, handle: int) -> object:
+        # It may be one of the zeroes.
+        return None if self.lacking else super().lift_handle(valtype, handle)
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         commands.check_range(address, len(data), self.pages)
@@ -177,6 +188,11 @@ def _build_flat(guest: GuestState, item: Item, function: Callable[..., Any]) -> 
     return call
 
 
+def _maximum_bytes(function_type: FunctionType) -> int:
+    pointed = [kind for _, kind in function_type.parameters if has_pointers(kind)]
+    return MAXIMUM_STRING_BYTES if all(kind == "string" for kind in pointed) else MAXIMUM_ARGUMENT_BYTES
+
+
 class _MemoryItem:
     """An item that reads its arguments from memory, or writes its result there, or both."""
 
@@ -202,7 +218,7 @@ class _MemoryItem:
         self._function = function
         self._memory = memory
         self._table = guest.table(item.realm)
-        self._lift = parameter_lifter(function_type, item.encoding, MAXIMUM_ARGUMENT_BYTES)
+        self._lift = parameter_lifter(function_type, item.encoding, _maximum_bytes(function_type))
         self._lowering = lowering(function_type.result, item.encoding)
         self._by_pointer = self._lowering.flat is None
         self._suspends = item.suspends
@@ -244,11 +260,15 @@ class _MemoryItem:
         while True:
             try:
                 arguments = self._lift(flat, access)
+            except GuestTrap:
+                if not access.lacking:
+                    raise
+            if not access.lacking:
                 break
-            except NeedBytes as need:
-                access.taken.clear()
-                start, size = need.address, need.size
-            access.arrived(start, (yield commands.read(start, size)))
+            access.taken.clear()
+            lacking, access.lacking = access.lacking, {}
+            for address, size in lacking:
+                access.arrived(address, size, (yield commands.read(address, size)))
         access.take()
         result = self._function(*arguments)
         if self._suspends and isinstance(result, Awaitable):
