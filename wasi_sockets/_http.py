@@ -7,12 +7,13 @@ from typing import Any, Literal
 import wasmtime
 import wasmtime.component
 
+from wasi_sockets.engine.bindings_versions import add_stock_http, stock_version
+
 __all__ = ["HttpPolicy", "add_http", "imports_http"]
 
 HttpPolicy = Literal["deny", "stock"]
 
-_STOCK_VERSION = "0.2.12"
-"""What wasmtime 50 defines; its linker lets every 0.2.x import find it."""
+_HANDLER = "wasi:http/outgoing-handler"
 
 
 def imports_http(imports: object) -> bool:
@@ -25,26 +26,26 @@ def add_http(linker: wasmtime.component.Linker, policy: HttpPolicy) -> None:
 
     Raises:
         ValueError: an unknown policy.
-        wasmtime.WasmtimeError: the linker has wasi:http already; leave that to this function.
+        wasmtime.WasmtimeError: the linker has wasi:http already (leave that to this function), or the stock host
+            has no requests that could be denied.
     """
     if policy not in ("deny", "stock"):
         raise ValueError(f"http must be 'deny' or 'stock', not {policy!r}")
-    linker.add_wasi_http()
+    add_stock_http(linker)
     if policy == "stock":
         return
+    version = stock_version(_HANDLER, "handle")
+    if version is None:
+        raise wasmtime.WasmtimeError(f"the stock host has no {_HANDLER} that could be denied")
     linker.allow_shadowing = True
     try:
-        with (
-            linker.root() as root,
-            root.add_instance(f"wasi:http/outgoing-handler@{_STOCK_VERSION}") as handler,
-        ):
+        with linker.root() as root, root.add_instance(f"{_HANDLER}@{version}") as handler:
             handler.add_func("handle", _denied)
     finally:
         linker.allow_shadowing = False
 
 
-def _denied(_store: Any, request: Any, options: Any) -> Any:
-    for resource in (request, options):
-        if resource is not None:
-            resource.drop(_store)
+def _denied(_store: Any, _request: Any, _options: Any) -> Any:
+    # What was handed over stays in the store until the guest ends: wasmtime has no way to drop it from a callback of a
+    # store whose guest is suspended and resumed. A guest that never asks can keep as many requests itself.
     return wasmtime.component.Variant("HTTP-request-denied")
