@@ -50,7 +50,8 @@ class Ended:
     def succeeded(self) -> Ended:
         """Itself, after checking that the exit code is 0."""
         if self.code != 0:
-            raise AssertionError(f"the guest ended with {self.code}: {self.trap}\n{self.stderr.decode()}")
+            said = (self.stdout + self.stderr).decode(errors="replace")[-2000:]
+            raise AssertionError(f"the guest ended with {self.code}: {self.trap}\n{said}")
         return self
 
 
@@ -151,13 +152,25 @@ def run_stock(source: Source, inputs: Inputs) -> Ended:
         code: int | None = None
         trap: BaseException | None = None
         try:
-            instance = linker.instantiate(store, component)
-            code = _exit_code(_command(store, component, instance)(store))
-        except wasmtime.ExitTrap as ended:
-            code = ended.code
+            code = call_stock(linker, store, component)
         except wasmtime.WasmtimeError as error:
             trap = error
         return _ended(code, trap, files)
+
+
+def call_stock(
+    linker: wasmtime.component.Linker, store: wasmtime.Store, component: wasmtime.component.Component
+) -> int:
+    """Run a command on the stock host and return its exit code.
+
+    Raises:
+        wasmtime.WasmtimeError: it trapped.
+    """
+    try:
+        instance = linker.instantiate(store, component)
+        return _exit_code(_command(store, component, instance)(store))
+    except wasmtime.ExitTrap as ended:
+        return int(ended.code)
 
 
 def _command(

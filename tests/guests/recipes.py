@@ -62,7 +62,9 @@ def _zig() -> tuple[Path | str, ...]:
     return (PYTHON_TOOLS.ensure() / "bin" / "python", "-m", "ziglang")
 
 
-def _freestanding_c(source: str, version: str) -> Callable[[Path, Path], None]:
+def _freestanding_c(
+    source: str, version: str, world_file: str = "command.wit"
+) -> Callable[[Path, Path], None]:
     def build(scratch: Path, output: Path) -> None:
         core, wit = scratch / "core.wasm", scratch / "world.wit"
         run(
@@ -71,7 +73,7 @@ def _freestanding_c(source: str, version: str) -> Callable[[Path, Path], None]:
             *(f'-DWASI_VERSION="{version}"', "-o", core, HERE / "c-freestanding" / source),
             environment={"ZIG_GLOBAL_CACHE_DIR": str(scratch), "ZIG_LOCAL_CACHE_DIR": str(scratch)},
         )
-        world = (HERE / "c-freestanding" / "command.wit").read_text()
+        world = (HERE / "c-freestanding" / world_file).read_text()
         wit.write_text(with_wasi(world, version, _node_modules()))
         _make_component(core, output, world="command", wit=wit)
 
@@ -127,13 +129,13 @@ def _rust(source: str) -> Callable[[Path, Path], None]:
     return build
 
 
-def _c(name: str, source: str, about: str, version: str) -> Guest:
+def _c(name: str, source: str, about: str, version: str, world_file: str = "command.wit") -> Guest:
     return Guest(
         f"{name}-{version}",
         f"{about}, C without libc, WASI {version}",
         (HERE / "c-freestanding", HERE / "make_component.mjs", HERE / "wit_text.py"),
         (PYTHON_TOOLS, NODE_TOOLS),
-        _freestanding_c(source, version),
+        _freestanding_c(source, version, world_file),
     )
 
 
@@ -147,6 +149,7 @@ GUESTS = (
     ),
     *(_c("c-echo", "echo.c", "echo client", version) for version in ("0.2.0", "0.2.12")),
     *(_c("c-server", "server.c", "server on one poll", version) for version in ("0.2.0", "0.2.12")),
+    _c("c-http", "http.c", "wasi:http and a socket in one poll", "0.2.6", "http.wit"),
     Guest(
         "js-client",
         "echo client on QuickJS, WASI 0.2.12",

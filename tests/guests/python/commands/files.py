@@ -58,3 +58,66 @@ def exercise(directory: str = "/data") -> None:
     os.unlink(doomed)
     os.rmdir(folder)
     print("after:", sorted(os.listdir(directory)))
+
+
+def _created(path: str) -> int:
+    with open(path, "xb") as file:
+        return file.write(b"new")
+
+
+def _appended(path: str) -> int:
+    with open(path, "ab") as file:
+        return file.write(b"more")
+
+
+def content(path: str) -> bytes:
+    """All bytes of a file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def operations(directory: str = "/data") -> None:
+    """Try one operation after the other below `directory`, and print what each returns or how it fails."""
+
+    def at(*names: str) -> str:
+        return os.path.join(directory, *names)
+
+    for name, operation in (
+        ("list", lambda: sorted(os.listdir(directory))),
+        ("list what is not there", lambda: os.listdir(at("missing"))),
+        ("list a file", lambda: os.listdir(at("text.txt"))),
+        ("read", lambda: content(at("inner", "deep.txt"))),
+        ("read much", lambda: len(content(at("text.txt")))),
+        ("read a directory", lambda: content(at("inner"))),
+        ("read a link to outside", lambda: content(at("to-outside"))),
+        ("read above", lambda: content(at("..", "outside.txt"))),
+        ("read an absolute path", lambda: content("/etc/passwd")),
+        ("size", lambda: os.stat(at("text.txt")).st_size),
+        ("link", lambda: os.readlink(at("to-nowhere"))),
+        ("stat of a broken link", lambda: os.stat(at("to-nowhere"))),
+        ("kind of a link", lambda: stat.S_ISLNK(os.lstat(at("to-nowhere")).st_mode)),
+        ("create", lambda: _created(at("new.txt"))),
+        ("create again", lambda: _created(at("new.txt"))),
+        ("append", lambda: _appended(at("text.txt"))),
+        ("make a directory", lambda: os.mkdir(at("made"))),
+        ("rename", lambda: os.rename(at("text.txt"), at("inner", "moved.txt"))),
+        ("rename to outside", lambda: os.rename(at("inner", "moved.txt"), at("..", "moved.txt"))),
+        ("remove a directory in use", lambda: os.rmdir(at("inner"))),
+        ("make a link", lambda: os.symlink("inner", at("link"))),
+        ("make a hard link", lambda: os.link(at("inner", "deep.txt"), at("hard.txt"))),
+        ("change the times", lambda: os.utime(at("inner", "deep.txt"), (1, 2))),
+        ("times", lambda: os.stat(at("inner", "deep.txt")).st_mtime == 2),
+        ("truncate", lambda: os.truncate(at("inner", "deep.txt"), 2)),
+        ("unlink", lambda: os.unlink(at("inner", "deep.txt"))),
+        ("unlink a directory", lambda: os.unlink(at("inner"))),
+    ):
+        try:
+            print(name, "->", operation())
+        except OSError as error:
+            print(name, "->", type(error).__name__, error.errno)
+
+
+def print_content(path: str) -> None:
+    """Print what a file holds, which may be a FIFO that nobody writes to yet."""
+    print("opening", flush=True)
+    print("content", content(path))
