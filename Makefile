@@ -12,8 +12,9 @@ STOCK_ENVIRONMENT := $(STOCK)/.installed
 ARGS ?=
 DEMO := $(BIN)/python examples/demo/run.py
 DEMO_GUESTS := python
-FUZZ := $(BIN)/python tools/fuzz.py
-LEAKS := $(BIN)/python tools/leaks.py
+FUZZ_COMPONENTS := $(BIN)/python -m tests.fuzz.mutants
+FUZZ_CALLS := $(BIN)/python -m tests.hostile.calls
+LEAKS := $(BIN)/python -m tools.leaks
 SOAK := $(BIN)/python tools/soak.py
 DIFFERENTIAL := $(BIN)/python tools/differential.py --stock $(STOCK)/bin/python
 BENCH := $(BIN)/python -m benchmarks --stock $(STOCK)/bin/python
@@ -75,7 +76,8 @@ types: $(ENVIRONMENT) ## mypy --strict
 
 fuzz: $(ENVIRONMENT) ## mutated components and hostile guests, the long run
 	@$(BUILD_GUESTS)
-	$(FUZZ) $(ARGS)
+	$(FUZZ_COMPONENTS) $(ARGS)
+	$(FUZZ_CALLS) $(ARGS)
 
 leaks: $(ENVIRONMENT) ## resident memory after many round trips, connections and instances
 	@$(BUILD_GUESTS)
