@@ -68,6 +68,10 @@ async def test_sockets_lists_what_exists() -> None:
     await server.send_eof()
     assert states() == ("closing", "closing")
     server.connection.abort()
+    assert [r.state for r in network.sockets() if r.owner == "client"] == ["closing"]
+    await client.aclose()
+    client = await network.connect_tcp("127.0.0.1", 80, owner="client")
+    (await listener.accept()).connection.abort()
     assert [r.state for r in network.sockets() if r.owner == "client"] == ["reset"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+from collections.abc import Callable
 from ipaddress import ip_address
 
 import pytest
@@ -88,6 +89,16 @@ def test_connecting_to_or_from_a_wildcard_is_connecting_to_or_from_loopback(
     assert attempt.connection.local_address == at(loopback, reservation.address.port)
     assert attempt.connection.remote_address == at(loopback, 80)
     assert accept(backlog).remote_address == attempt.connection.local_address
+
+
+def test_connecting_to_the_wildcard_is_connecting_to_the_sockets_own_address() -> None:
+    network = Network()
+    listen(network, "127.0.0.2")
+    reservation = network.reserve("tcp", at("127.0.0.2", 0))
+    attempt = network.start_connect(at("0.0.0.0", 80), reservation=reservation)
+    assert attempt.remote_address == at("127.0.0.2", 80)
+    assert attempt.state == "connected"
+    assert network.start_connect(at("0.0.0.0", 80)).state == "refused"
 
 
 def test_a_connection_keeps_its_port_until_its_own_end_is_closed() -> None:
@@ -245,15 +256,16 @@ def test_close_with_unread_data_resets_a_peer_that_has_nothing_to_read_at_once()
     assert client.receive_pipe.available() == -2
 
 
-def test_who_has_seen_the_end_does_not_see_a_later_reset_when_reading() -> None:
+@pytest.mark.parametrize("end", [TcpConnection.close, TcpConnection.abort])
+def test_who_has_seen_the_end_does_not_see_a_later_reset(end: Callable[[TcpConnection], None]) -> None:
     client, server = pair()
     client.send_pipe.write(b"unread")
     server.send_pipe.write(b"bye")
     server.shutdown_send()
-    server.close()
+    end(server)
     assert client.receive_pipe.read(100) == b"bye"
     assert client.receive_pipe.available() == -1
-    assert client.send_pipe.permit() == -2
+    assert client.send_pipe.permit() == -1
 
 
 def test_close_without_unread_data_is_clean() -> None:

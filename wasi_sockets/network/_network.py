@@ -136,8 +136,10 @@ class Network:
         if not 0 <= port <= 65535:
             raise ValueError(f"port must be in 0..65535, not {port}")
         if not int(ip):
-            # As on Linux, where connecting to the wildcard address is connecting to this host.
-            ip = LOOPBACK[ip.version]
+            # As on Linux, where connecting to the wildcard address is connecting to this host: to the socket's own
+            # address, if it has one.
+            own = None if reservation is None else reservation.address.ip
+            ip = own if own is not None and int(own) and own.version == ip.version else LOOPBACK[ip.version]
             remote = SocketAddress(ip, port)
         elif not is_loopback(ip):
             raise _os_error(errno.ENETUNREACH, ip)

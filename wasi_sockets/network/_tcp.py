@@ -82,29 +82,40 @@ class TcpConnection(Endpoint):
     def close(self) -> None:
         """Close both directions and free the port. Idempotent.
 
-        With unread data the peer sees a reset, after what it still has to read; else it reads to the end, and
-        its writes fail. As on Linux (`tcp_close`; RFC 1122, 4.2.2.13).
+        With unread data the peer sees a reset, after what it still has to read; else, or when it has been told the
+        end before, it reads to the end, and its writes fail. As on Linux (`tcp_close`, `tcp_reset`; RFC 1122,
+        4.2.2.13).
         """
         if self.closed:
             return
         self.closed = True  # first, as what wakes below may close again
         if self.receive_pipe.buffered:
             self._count_reset()
-            self.receive_pipe.abort()
-            self.send_pipe.abort_after_queued()
+            if self.send_pipe.ended:
+                self.receive_pipe.close_read()
+            else:
+                self.receive_pipe.abort()
+                self.send_pipe.abort_after_queued()
         else:
             self.receive_pipe.close_read()
             self.send_pipe.end()
         self._leave()
 
     def abort(self) -> None:
-        """Reset the connection and free the port: the peer loses what it has not read yet. Idempotent."""
+        """Reset the connection and free the port: the peer loses what it has not read yet. Idempotent.
+
+        Unless the sending half was shut before: the peer then still reads to the end, and its writes fail. As on
+        Linux (`tcp_reset`, in CLOSE_WAIT).
+        """
         if self.closed:
             return
         self.closed = True
         self._count_reset()
-        self.receive_pipe.abort()
-        self.send_pipe.abort()
+        if self.send_pipe.ended:
+            self.receive_pipe.close_read()
+        else:
+            self.receive_pipe.abort()
+            self.send_pipe.abort()
         self._leave()
 
     def _count_reset(self) -> None:
