@@ -7,42 +7,21 @@ import math
 import operator
 import os
 import socket
-from functools import partial
 from typing import Final, NoReturn
 
 import trio
 from trio import current_effective_deadline
-from trio.lowlevel import (
-    Abort,
-    cancel_shielded_checkpoint,
-    checkpoint,
-    checkpoint_if_cancelled,
-    current_task,
-    reschedule,
-    wait_task_rescheduled,
-)
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
 from wasi_sockets.network._address import SocketAddress, address_family
 from wasi_sockets.network._pipe import Pipe
 from wasi_sockets.network._tcp import TcpBacklog, TcpConnection
-from wasi_sockets.network._waiters import Waiters
+from wasi_sockets.network._waiting import wait_for
 
 __all__ = ["SocketView", "TcpListener", "TcpStream"]
 
 # What receive_some takes at most when it is not told.
 _DEFAULT_RECEIVE: Final = 64 * 1024
-
-
-async def _wait(waiters: Waiters) -> None:
-    """Park the calling task until `waiters` are woken. A checkpoint."""
-    wake = partial(reschedule, current_task())
-    waiters.add(wake)
-
-    def abort(_: object) -> Abort:
-        waiters.discard(wake)
-        return Abort.SUCCEEDED
-
-    await wait_task_rescheduled(abort)
 
 
 def _raise_broken(pipe: Pipe) -> NoReturn:
@@ -167,7 +146,7 @@ class TcpStream(trio.abc.HalfCloseableStream):
                     return pipe.read_some(max_bytes)
                 if pipe.available():
                     break
-                await _wait(pipe.readable)
+                await wait_for(pipe.readable)
         finally:
             self._receiving = False
         if self._closed or pipe.broken:
@@ -222,7 +201,7 @@ class TcpStream(trio.abc.HalfCloseableStream):
                 if sent >= len(octets):
                     break
             else:
-                await _wait(pipe.writable)
+                await wait_for(pipe.writable)
                 waited = True
         if not waited:
             await cancel_shielded_checkpoint()
@@ -250,7 +229,7 @@ class TcpStream(trio.abc.HalfCloseableStream):
             if pipe.permit():
                 await checkpoint()
             while not pipe.permit():
-                await _wait(pipe.writable)
+                await wait_for(pipe.writable)
         finally:
             self._sending = False
         if self._closed or pipe.ended:
@@ -329,7 +308,7 @@ class TcpListener(trio.abc.Listener[TcpStream]):
                 return TcpStream(connection)
             if backlog.closed:
                 raise trio.ClosedResourceError("this listener was closed")
-            await _wait(backlog.acceptable)
+            await wait_for(backlog.acceptable)
 
     async def aclose(self) -> None:
         """Stop listening and free the port; connections not yet accepted are reset. Idempotent."""
