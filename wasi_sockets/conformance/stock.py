@@ -20,6 +20,7 @@ from wasi_sockets.conformance.verdict import Ended, Result, judge
 
 __all__ = ["StockHostError", "run_stock"]
 
+_START_SECONDS = 60
 _WORKER = Path(__file__).with_name("stock_worker.py")
 
 
@@ -49,7 +50,7 @@ def run_stock(
         python: an interpreter that has the package `wasmtime`.
         checks: what to run.
         name: of the host, for the results.
-        timeout: seconds for a single check, and for starting.
+        timeout: seconds for a single check.
         started: called before each.
 
     Raises:
@@ -60,7 +61,7 @@ def run_stock(
         while waiting:
             done = 0
             with _Worker(python, waiting, Path(directory), timeout) as worker:
-                host = worker.next()
+                host = worker.next(_START_SECONDS)
                 if host is None:
                     raise StockHostError(f"{python} did not start: {worker.errors()}")
                 for job in waiting:
@@ -160,10 +161,10 @@ class _Worker:
         """Whether the process still runs."""
         return self._process.poll() is None
 
-    def next(self) -> dict[str, Any] | None:
+    def next(self, timeout: float | None = None) -> dict[str, Any] | None:
         """The next line; None when none comes in time, or ever."""
         try:
-            line = self._lines.get(timeout=self._timeout)
+            line = self._lines.get(timeout=self._timeout if timeout is None else timeout)
         except queue.Empty:
             return None
         return json.loads(line) if line else None
