@@ -149,13 +149,14 @@ class GuestClock:
     """The monotonic clock of one guest, and its way to sleep until woken.
 
     Attributes:
-        late: what a guest waits for begins some time after it was found not to be there, since the guest is polled in
-            another thread; so it must be looked for again.
         virtual: it follows a clock other than the machine's.
         wake: ends the current or else the next `park`. May be called at any time from the trio thread.
+        late: what a guest waits for begins some time after it was found not to be there, since the guest is polled in
+            another thread; so it must be looked for again.
+        step: what `wake` does instead, for a guest that is parked elsewhere (`stepping.py`).
     """
 
-    __slots__ = ("_alarm", "_on_abort", "_start", "_task", "_woken", "late", "virtual", "wake")
+    __slots__ = ("_alarm", "_on_abort", "_start", "_task", "_woken", "late", "step", "virtual", "wake")
 
     def __init__(self) -> None:
         self.virtual = clock_is_virtual()
@@ -166,6 +167,7 @@ class GuestClock:
         # One bound method for ever: waiters are sets of callbacks.
         self.wake: Callable[[], None] = self._wake
         self._on_abort = self._abort
+        self.step: Callable[[], None] | None = None
         self.late = False
 
     def now(self) -> int:
@@ -175,6 +177,10 @@ class GuestClock:
         return time.monotonic_ns()
 
     def _wake(self) -> None:
+        step = self.step
+        if step is not None:
+            step()
+            return
         task = self._task
         if task is None:
             self._woken = True

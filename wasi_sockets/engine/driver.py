@@ -18,6 +18,7 @@ from wasi_sockets.engine.guest import Functions, GuestState
 from wasi_sockets.engine.handles import DEFAULT_LIMIT
 from wasi_sockets.engine.linker import has_host_functions
 from wasi_sockets.engine.memory import direct_memory_is_possible, predict_memories
+from wasi_sockets.engine.stepping import Stepper, Wait
 from wasi_sockets.errors import GuestBusyError, GuestClosedError
 from wasi_sockets.interposer.items import Item
 
@@ -189,25 +190,34 @@ class Guest:
         poll = bindings.poll
         address = future.address
         parked = False
-        while True:
+
+        def poll_once() -> bool:
             running[context] = state
             if ticker is not None and ticker.idle:
                 ticker.wake()
             try:
-                done = poll(address)
+                return poll(address)
             finally:
                 del running[context]
-            if done:
-                break
+
+        stepper = Stepper(state, running, poll_once)
+        done = poll_once()
+        while not done:
             parked = True
             pending = state.pending
             if pending is None:
                 await trio.lowlevel.checkpoint()  # the end of its tick
             else:
                 state.pending = None
-                value = await pending
-                write_result(state.result_slot, value)
-                state.flag.set()
+                if pending.__class__ is Wait:
+                    if not await stepper.park(pending):
+                        done = stepper.done
+                        continue
+                else:
+                    value = await pending
+                    write_result(state.result_slot, value)
+                    state.flag.set()
+            done = poll_once()
         if not parked:
             await trio.lowlevel.cancel_shielded_checkpoint()
 

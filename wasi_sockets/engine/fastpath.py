@@ -16,6 +16,7 @@ import trio
 from wasi_sockets.component.types import Borrow
 from wasi_sockets.engine import commands
 from wasi_sockets.engine.handles import INPUT_STREAM, NO_PEER, OUTPUT_STREAM, HandleTable
+from wasi_sockets.engine.stepping import Wait
 from wasi_sockets.errors import GuestTrap
 from wasi_sockets.interposer.items import TRAPS, Item
 
@@ -323,11 +324,8 @@ def _wait(guest: GuestState, item: Item) -> Call:
         if not timeout:
             return 0
         if timeout >= _NO_TIMEOUT:
-            return wait_ever(target, probe)
+            return Wait(clock, target, probe)
         return wait_for(target, probe, clock.now() + timeout)
-
-    async def wait_ever(target: Any, probe: Callable[[], Any]) -> int:
-        return _level(int(await clock.until(target, probe)))
 
     async def wait_for(target: Any, probe: Callable[[], Any], deadline: int) -> int:
         if clock.late:
