@@ -8,7 +8,8 @@ They satisfy `InputStream` and `OutputStream` of `engine/protocols.py`. Rules:
    `crates/wasi/src/p2/tcp.rs`, `ReadState::read` and `WriteState`)
 3. After the guest's own shutdown a stream is closed, whatever the peer does later. (ibid., `shutdown`)
 4. Writing to a peer that is gone is `closed`, not a failure. (ibid., `WriteState::write`, `ConnectionBroken`)
-5. `flush` has nothing to do: what was written is in the pipe, where the peer finds it. (ibid., `flush`)
+5. `flush` has nothing to do: what was written is in the pipe, where the peer finds it. That the peer went away
+   after a write is for the next write to say, not for the flush that follows this one. (ibid., `flush`)
 6. Dropping a stream does not shut its direction down: the socket holds the connection, and is dropped last,
    because its streams are its children. (ibid., `take_streams`: the socket keeps a clone of both;
    `crates/wasi/src/p2/host/tcp.rs`, `push_child`)
@@ -111,11 +112,12 @@ class PipeOutputStream:
         peer: the input stream of the same connection, while both exist.
     """
 
-    __slots__ = ("_failure_taken", "_pipe", "add_waiter", "parent", "peer", "remove_waiter")
+    __slots__ = ("_failure_taken", "_pipe", "_told", "add_waiter", "parent", "peer", "remove_waiter")
 
     def __init__(self, pipe: Pipe, parent: object | None = None) -> None:
         self._pipe = pipe
         self._failure_taken = False
+        self._told = False
         self.parent = parent
         self.peer: PipeInputStream | None = None
         self.add_waiter: _Register = pipe.writable.add
@@ -129,25 +131,30 @@ class PipeOutputStream:
         """Bytes that may be sent now; 0 none yet, -1 closed, -2 failed and `error` not yet taken."""
         pipe = self._pipe
         state = pipe.permit()
-        if state == -2 and (self._failure_taken or pipe.ended):  # rules 2 and 3
-            return -1
+        if state < 0:
+            self._told = True
+            if state == -2 and (self._failure_taken or pipe.ended):  # rules 2 and 3
+                return -1
         return state
 
     def send(self, data: bytes) -> int:
         """Send `data`, at most `permit` bytes, and return the new permit.
 
-        When the peer went away after the permit was given, nothing is sent and the answer says so.
+        When the peer went away after the permit was given, nothing is sent and the answer says so. When it goes away
+        because of these bytes, the answer is 0: they were sent (rule 5).
         """
         pipe = self._pipe
         try:
             pipe.write(data)
         except OSError:
-            pass  # the state tells it
+            return self.permit()
         state = pipe.permit()
-        return self.permit() if state == -2 else state
+        return state if state > 0 else 0
 
     def flush(self) -> int:
-        """0, or -1 or -2 as `permit` (rule 5)."""
+        """0; -1 or -2 as `permit` when that was said already, or after the guest's own shutdown (rule 5)."""
+        if not self._told and not self._pipe.ended:
+            return 0
         state = self.permit()
         return 0 if state > 0 else state
 
