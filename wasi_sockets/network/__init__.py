@@ -17,6 +17,7 @@ from __future__ import annotations
 from wasi_sockets.network._address import IpAddress, SocketAddress
 from wasi_sockets.network._network import Network
 from wasi_sockets.network._pipe import DEFAULT_CAPACITY, Pipe
+from wasi_sockets.network._policy import Allow, Denial, Deny, Policy, PolicyDenied, Reason, Rule
 from wasi_sockets.network._ports import EPHEMERAL_PORTS, PortReservation
 from wasi_sockets.network._registry import NetworkStatistics, SocketRecord
 from wasi_sockets.network._streams import SocketView, TcpListener, TcpStream
@@ -38,13 +39,20 @@ __all__ = [
     "DEFAULT_RECEIVE_BUFFER",
     "EPHEMERAL_PORTS",
     "MAX_DATAGRAM",
+    "Allow",
     "ConnectAttempt",
     "Datagram",
+    "Denial",
+    "Deny",
     "IpAddress",
     "Network",
     "NetworkStatistics",
     "Pipe",
+    "Policy",
+    "PolicyDenied",
     "PortReservation",
+    "Reason",
+    "Rule",
     "SocketAddress",
     "SocketRecord",
     "SocketView",

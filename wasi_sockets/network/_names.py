@@ -8,14 +8,14 @@ from typing import Final
 
 from wasi_sockets.network._address import LOOPBACK, IpAddress, parse_ip
 
-__all__ = ["NameTable"]
+__all__ = ["NameTable", "canonical_name"]
 
 # Letters, digits, hyphens and underscores (as in SRV names), labels of 1 to 63:
 # RFC 1035, 2.3.4, and RFC 2181, 11.
 _NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\Z")
 
 
-def _canonical(name: str) -> str:
+def canonical_name(name: str) -> str:
     """Lower case, without the root's dot, international names as their ASCII form.
 
     Raises:
@@ -51,7 +51,7 @@ class NameTable:
             raise ValueError(f"{name!r} needs at least one address")
         if parse_ip(name) is not None:
             raise ValueError(f"{name!r} is an address and cannot be a name")
-        self._addresses[_canonical(name)] = addresses
+        self._addresses[canonical_name(name)] = addresses
 
     def remove(self, name: str) -> None:
         """Forget `name`.
@@ -59,7 +59,7 @@ class NameTable:
         Raises:
             KeyError: if it is not known.
         """
-        del self._addresses[_canonical(name)]
+        del self._addresses[canonical_name(name)]
 
     def resolve(self, name: str) -> list[IpAddress]:
         """The addresses of a name or of an IP literal, at least one.
@@ -71,7 +71,7 @@ class NameTable:
         if literal is not None:
             return [literal]
         try:
-            return list(self._addresses[_canonical(name)])
+            return list(self._addresses[canonical_name(name)])
         except (KeyError, ValueError):
             raise socket.gaierror(socket.EAI_NONAME, f"name not known in this network: {name!r}") from None
 

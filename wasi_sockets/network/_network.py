@@ -18,12 +18,21 @@ from wasi_sockets.network._address import (
     is_loopback,
     parse_ip,
 )
+from wasi_sockets.network._border import Border
 from wasi_sockets.network._names import NameTable
 from wasi_sockets.network._pipe import DEFAULT_CAPACITY
+from wasi_sockets.network._policy import Denial, Policy
 from wasi_sockets.network._ports import PortReservation, PortTable
 from wasi_sockets.network._registry import NetworkStatistics, Protocol, Registry, SocketRecord, SocketState
+from wasi_sockets.network._serving import Handler, serve
 from wasi_sockets.network._streams import TcpListener, TcpStream
-from wasi_sockets.network._tcp import DEFAULT_BACKLOG, ConnectAttempt, TcpBacklog, TcpConnection
+from wasi_sockets.network._tcp import (
+    DEFAULT_BACKLOG,
+    ConnectAttempt,
+    ConnectTarget,
+    TcpBacklog,
+    TcpConnection,
+)
 from wasi_sockets.network._udp import DEFAULT_RECEIVE_BUFFER, UdpEndpoint
 from wasi_sockets.network._udp_socket import UdpSocket
 
@@ -44,6 +53,7 @@ class Network:
     Args:
         name: for people, in listings and messages.
         buffer_size: bytes that each direction of a connection holds.
+        policy: what its sockets may do, see `Policy`; without one all inside, and nothing is outside.
         clock: gives seconds, for the age of sockets; `trio.current_time` follows a `MockClock`.
 
     Attributes:
@@ -51,13 +61,14 @@ class Network:
         closed: after `close`.
     """
 
-    __slots__ = ("_buffer_size", "_names", "_ports", "_registry", "closed", "name")
+    __slots__ = ("_border", "_buffer_size", "_names", "_ports", "_registry", "closed", "name")
 
     def __init__(
         self,
         name: str = "",
         *,
         buffer_size: int = DEFAULT_CAPACITY,
+        policy: Policy | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if buffer_size < 1:
@@ -66,6 +77,7 @@ class Network:
         self.closed = False
         self._buffer_size: Final = buffer_size
         self._registry: Final = Registry(clock)
+        self._border: Final = Border(policy, clock)
         self._names: Final = NameTable()
         self._ports: Final[dict[tuple[Protocol, int], PortTable]] = {
             ("tcp", 4): PortTable(self._registry, "tcp"),
@@ -85,6 +97,7 @@ class Network:
         Raises:
             OSError: EADDRNOTAVAIL if the address is not one of this network, EADDRINUSE if the port is taken
                 or no port is free, ENETDOWN after `close`.
+            PolicyDenied: if the policy does not allow it.
             ValueError: on an unknown protocol, or a port outside 0..65535.
         """
         ip, port = address
@@ -97,6 +110,8 @@ class Network:
             raise _os_error(errno.ENETDOWN, self)
         if int(ip) and not is_loopback(ip):
             raise _os_error(errno.EADDRNOTAVAIL, ip)
+        if self._border.concerns:
+            self._border.admit("bind", address, owner)
         reservation = ports.reserve(ip, port, owner)
         self._registry.add(reservation)
         return reservation
@@ -106,10 +121,13 @@ class Network:
 
         Raises:
             OSError: EINVAL if the reservation was released, or is in use by a listener or a connection.
+            PolicyDenied: if the policy does not allow it. The reservation is then as it was.
             ValueError: if it is no reservation of a TCP port.
         """
         if reservation.protocol != "tcp":
             raise ValueError(f"not a TCP port: {reservation}")
+        if self._border.concerns:
+            self._border.admit("listen", reservation.address, reservation.owner)
         return TcpBacklog(self._registry, reservation, backlog, self._buffer_size)
 
     def start_connect(
@@ -125,9 +143,10 @@ class Network:
         free again as soon as the attempt fails or its connection is closed.
 
         Raises:
-            OSError: ENETUNREACH if `remote` is no address of this network, EADDRNOTAVAIL if no ephemeral
-                port is free, EINVAL if the reservation was released or is in use, EAFNOSUPPORT if it is of
-                the other IP version, ENETDOWN after `close`. The reservation is then as it was.
+            PolicyDenied: if the policy does not allow it.
+            OSError: ENETUNREACH if `remote` is no address of this network and nothing leads out, EADDRNOTAVAIL if
+                no ephemeral port is free, EINVAL if the reservation was released or is in use, EAFNOSUPPORT if it
+                is of the other IP version, ENETDOWN after `close`. The reservation is always as it was.
             ValueError: on a port outside 0..65535, or a reservation of no TCP port.
         """
         if self.closed:
@@ -141,8 +160,14 @@ class Network:
             own = None if reservation is None else reservation.address.ip
             ip = own if own is not None and int(own) and own.version == ip.version else LOOPBACK[ip.version]
             remote = SocketAddress(ip, port)
-        elif not is_loopback(ip):
-            raise _os_error(errno.ENETUNREACH, ip)
+        border = self._border
+        target: ConnectTarget | None = None
+        if owner is None and reservation is not None:
+            owner = reservation.owner
+        if not is_loopback(ip):
+            target = border.leave("connect", remote, owner).connects
+        elif border.concerns:
+            border.admit("connect", remote, owner)
         ports = self._ports["tcp", ip.version]
         if reservation is None:
             try:
@@ -155,11 +180,11 @@ class Network:
                 raise ValueError(f"not a TCP port: {reservation}")
             if reservation.address.ip.version != ip.version:
                 raise _os_error(errno.EAFNOSUPPORT, remote)
-            owner = reservation.owner if owner is None else owner
-        target = ports.find(ip, port)
-        return ConnectAttempt(
-            self._registry, owner, reservation, remote, None if target is None else target.listener
-        )
+        if target is None and (found := ports.find(ip, port)) is not None:
+            target = found.listener
+            if border.concerns and not border.permits("accept", reservation.address, port, found.owner):
+                target = None
+        return ConnectAttempt(self._registry, owner, reservation, remote, target)
 
     def start_udp(
         self, reservation: PortReservation, receive_buffer: int = DEFAULT_RECEIVE_BUFFER
@@ -173,7 +198,7 @@ class Network:
         if reservation.protocol != "udp":
             raise ValueError(f"not a UDP port: {reservation}")
         ports = self._ports["udp", reservation.address.ip.version]
-        return UdpEndpoint(self._registry, ports, reservation, receive_buffer)
+        return UdpEndpoint(self._registry, ports, reservation, receive_buffer, self._border)
 
     # Names
 
@@ -238,6 +263,38 @@ class Network:
         ip = self.resolve(host)[0] if isinstance(host, str) else host
         reservation = self.reserve("tcp", SocketAddress(ip, port), owner=owner)
         return TcpListener(self.start_listen(reservation, backlog))
+
+    async def serve_tcp(
+        self,
+        handler: Handler,
+        port: int = 0,
+        host: str | IpAddress = "127.0.0.1",
+        *,
+        owner: object = None,
+        handler_nursery: trio.Nursery | None = None,
+        task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve connections with a task for each until cancelled, as `trio.serve_tcp` does for real ones.
+
+        Faster than `trio.serve_listeners`: the connect itself starts the handler, without a turn of the loop for an
+        accepting task. The handler has the context variables of whoever connected.
+
+        Args:
+            handler: called with each connection, which is closed when it returns. What it raises ends the serving.
+            port: 0 for a free one; the listener is what `nursery.start` returns, in a list.
+            host: as for `listen_tcp`.
+            owner: see `release`.
+            handler_nursery: for the handlers' tasks; one of its own by default.
+            task_status: for `nursery.start`.
+
+        Returns:
+            When somebody has closed the listener, and the handlers in a nursery of its own have returned.
+
+        Raises:
+            OSError: as from `reserve`.
+            socket.gaierror: if the name is not known.
+        """
+        await serve(self, handler, port, host, owner, handler_nursery, task_status)
 
     async def connect_tcp(self, host: str | IpAddress, port: int, *, owner: object = None) -> TcpStream:
         """Connect, waiting while the listener's backlog is full. The addresses of a name are tried in order,
@@ -320,6 +377,7 @@ class Network:
     def statistics(self) -> NetworkStatistics:
         """Counts of what exists and of what happened. Takes time in proportion to the number of sockets."""
         registry = self._registry
+        gate = self._border.gate
         states: Counter[SocketState] = Counter()
         buffered = 0
         delivered = registry.bytes_delivered
@@ -341,7 +399,21 @@ class Network:
             datagrams_delivered=registry.datagrams_delivered,
             datagrams_dropped=registry.datagrams_dropped,
             datagrams_unmatched=registry.datagrams_unmatched,
+            denials={} if gate is None else dict(gate.counts),
         )
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy that it was made with."""
+        return None if self._border.gate is None else self._border.gate.policy
+
+    def denials(self) -> list[Denial]:
+        """The last 256 uses that the policy denied, or in audit mode would have denied, oldest first.
+
+        Each different one is also logged once, to the logger ``wasi_sockets.policy``; all are counted in
+        `statistics`.
+        """
+        return [] if self._border.gate is None else list(self._border.gate.recent)
 
     # The end
 

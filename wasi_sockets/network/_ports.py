@@ -11,10 +11,10 @@ from wasi_sockets.network._address import IpAddress, SocketAddress
 from wasi_sockets.network._registry import Endpoint, Protocol, Registry, SocketRecord
 
 if TYPE_CHECKING:
-    from wasi_sockets.network._tcp import TcpBacklog
+    from wasi_sockets.network._tcp import ConnectTarget
     from wasi_sockets.network._udp import UdpEndpoint
 
-__all__ = ["EPHEMERAL_PORTS", "PortReservation", "PortTable"]
+__all__ = ["EPHEMERAL_PORTS", "ForeignAddress", "PortReservation", "PortTable"]
 
 #: The ports given out for port 0: those of Linux (`net.ipv4.ip_local_port_range`).
 EPHEMERAL_PORTS: Final = range(32768, 61000)
@@ -86,7 +86,7 @@ class PortReservation(Endpoint):
         self.address: Final = address
         self.taken = False
         self.released = False
-        self.listener: TcpBacklog | None = None
+        self.listener: ConnectTarget | None = None
         self.endpoint: UdpEndpoint | None = None
 
     def __repr__(self) -> str:
@@ -125,6 +125,16 @@ class PortReservation(Endpoint):
     def describe(self, now: float) -> SocketRecord:
         protocol = self._table.protocol
         return SocketRecord(protocol, self.address, None, "bound", 0, 0, self.owner, now - self.created)
+
+
+class ForeignAddress(PortReservation):
+    """The address of a peer outside, in place of a reservation: it is nobody's here, so it conflicts with nothing."""
+
+    __slots__ = ()
+
+    def free(self) -> None:
+        """Nothing is held."""
+        self.released = True
 
 
 class PortTable:
@@ -192,6 +202,10 @@ class PortTable:
         """Who is reached at `ip` and `port`: a reservation of that address, or of the wildcard."""
         by_address = self._by_address
         return by_address.get(int(ip) << 16 | port) or by_address.get(port)
+
+    def find_exact(self, ip: IpAddress, port: int) -> PortReservation | None:
+        """Who has exactly that address: a bridge, for addresses that are not the network's own."""
+        return self._by_address.get(int(ip) << 16 | port)
 
     def _free_ports(self) -> _FreePorts:
         # Made late: most networks never see IPv6, and those with few sockets should stay small.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from wasi_sockets.network._address import SocketAddress
+from wasi_sockets.network._policy import Use
 
 __all__ = ["Endpoint", "NetworkStatistics", "Protocol", "Registry", "SocketRecord", "SocketState"]
 
@@ -68,6 +69,7 @@ class NetworkStatistics:
         datagrams_delivered: UDP datagrams ever received.
         datagrams_dropped: those that found a receive buffer full, or were of another peer when one was chosen.
         datagrams_unmatched: those that nobody was there to take.
+        denials: what the policy denied, by use; in audit mode what it would have denied.
     """
 
     sockets: dict[SocketState, int]
@@ -79,6 +81,7 @@ class NetworkStatistics:
     datagrams_delivered: int
     datagrams_dropped: int
     datagrams_unmatched: int
+    denials: dict[Use, int]
 
 
 class Endpoint(ABC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import errno
 import os
+from abc import abstractmethod
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -16,12 +17,20 @@ from wasi_sockets.network._waiters import Waiters
 if TYPE_CHECKING:
     from wasi_sockets.network._ports import PortReservation
 
-__all__ = ["DEFAULT_BACKLOG", "ConnectAttempt", "ConnectState", "TcpBacklog", "TcpConnection"]
+__all__ = [
+    "DEFAULT_BACKLOG",
+    "ConnectAttempt",
+    "ConnectState",
+    "ConnectTarget",
+    "TcpBacklog",
+    "TcpConnection",
+    "connect_pair",
+]
 
 #: Connections that wait for accept before further connects have to wait.
 DEFAULT_BACKLOG: Final = 128
 
-ConnectState: TypeAlias = Literal["pending", "connected", "refused", "reset"]
+ConnectState: TypeAlias = Literal["pending", "connected", "refused", "reset", "failed"]
 
 
 class TcpConnection(Endpoint):
@@ -151,7 +160,51 @@ class TcpConnection(Endpoint):
         )
 
 
-class TcpBacklog(Endpoint):
+class ConnectTarget(Endpoint):
+    """Where a connect may end: it decides what becomes of the attempt, at once or later."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _enter(self, attempt: ConnectAttempt) -> None:
+        """A connect that found this target."""
+
+    @abstractmethod
+    def _forget(self, attempt: ConnectAttempt) -> None:
+        """A pending connect is not wanted any more."""
+
+
+def connect_pair(
+    registry: Registry, attempt: ConnectAttempt, server_owner: object, pipe_capacity: int
+) -> tuple[TcpConnection, TcpConnection]:
+    """The two ends of a new connection, the client's first; the attempt has not heard of it yet."""
+    upstream = Pipe(pipe_capacity)
+    downstream = Pipe(pipe_capacity)
+    registry.connections_opened += 1
+    client = TcpConnection(
+        registry,
+        attempt.owner,
+        receive_pipe=downstream,
+        send_pipe=upstream,
+        local_address=attempt.local_address,
+        remote_address=attempt.remote_address,
+        opener_context=attempt.opener_context,
+        reservation=attempt._reservation,
+    )
+    server = TcpConnection(
+        registry,
+        server_owner,
+        receive_pipe=upstream,
+        send_pipe=downstream,
+        local_address=attempt.remote_address,
+        remote_address=attempt.local_address,
+        opener_context=attempt.opener_context,
+        reservation=None,  # the port is the listener's; an accepted connection may outlive it
+    )
+    return client, server
+
+
+class TcpBacklog(ConnectTarget):
     """A listener without waiting: the connections that are ready to be accepted.
 
     Attributes:
@@ -254,30 +307,7 @@ class TcpBacklog(Endpoint):
             self._establish(attempt)
 
     def _establish(self, attempt: ConnectAttempt) -> None:
-        upstream = Pipe(self._capacity)
-        downstream = Pipe(self._capacity)
-        registry = self._registry
-        registry.connections_opened += 1
-        client = TcpConnection(
-            registry,
-            attempt.owner,
-            receive_pipe=downstream,
-            send_pipe=upstream,
-            local_address=attempt.local_address,
-            remote_address=attempt.remote_address,
-            opener_context=attempt.opener_context,
-            reservation=attempt._reservation,
-        )
-        server = TcpConnection(
-            registry,
-            self.owner,
-            receive_pipe=upstream,
-            send_pipe=downstream,
-            local_address=attempt.remote_address,
-            remote_address=attempt.local_address,
-            opener_context=attempt.opener_context,
-            reservation=None,  # the port is the listener's; an accepted connection may outlive it
-        )
+        client, server = connect_pair(self._registry, attempt, self.owner, self._capacity)
         self._queue.append(server)
         attempt._succeed(client)
         if self.acceptable:
@@ -303,19 +333,21 @@ class ConnectAttempt(Endpoint):
 
     Attributes:
         state: ``"pending"``, then one of the others for good. ``"refused"``: nobody listens, or the listener
-            closed. ``"reset"``: cancelled, or the network closed or released its owner.
+            closed. ``"reset"``: cancelled, or the network closed or released its owner. ``"failed"``: see `error`.
         done: woken when the state is no longer pending.
         connection: when connected.
+        error: why it failed, beyond the network.
         local_address: always concrete; on Linux too a wildcard becomes the loopback address here.
         remote_address: where to.
         opener_context: the `contextvars` at the start of the attempt.
     """
 
     __slots__ = (
-        "_backlog",
         "_reservation",
+        "_target",
         "connection",
         "done",
+        "error",
         "local_address",
         "opener_context",
         "remote_address",
@@ -328,7 +360,7 @@ class ConnectAttempt(Endpoint):
         owner: object,
         reservation: PortReservation,
         remote_address: SocketAddress,
-        backlog: TcpBacklog | None,
+        target: ConnectTarget | None,
     ) -> None:
         super().__init__(registry, owner)
         self.state: ConnectState = "pending"
@@ -341,12 +373,13 @@ class ConnectAttempt(Endpoint):
             local = SocketAddress(LOOPBACK[local.ip.version], local.port)
         self.local_address: Final = local
         self._reservation: Final = reservation
-        self._backlog: TcpBacklog | None = backlog
+        self.error: OSError | None = None
+        self._target: ConnectTarget | None = target
         reservation.take()
-        if backlog is None:
+        if target is None:
             self._fail("refused")
             return
-        backlog._enter(self)
+        target._enter(self)
         if self.state == "pending":
             registry.add(self)
 
@@ -368,6 +401,7 @@ class ConnectAttempt(Endpoint):
         Raises:
             ConnectionRefusedError: if refused.
             ConnectionResetError: if reset.
+            OSError: if it failed beyond the network.
         """
         if self.state == "refused":
             number = errno.ECONNREFUSED
@@ -375,19 +409,22 @@ class ConnectAttempt(Endpoint):
         if self.state == "reset":
             number = errno.ECONNRESET
             raise ConnectionResetError(number, f"{os.strerror(number)}: {self.remote_address}")
+        if self.error is not None:
+            raise OSError(self.error.errno, f"{self.error.strerror}: {self.remote_address}") from self.error
 
     def _succeed(self, connection: TcpConnection) -> None:
-        self._backlog = None
+        self._target = None
         self.connection = connection
         self.state = "connected"
         self.done.wake_all()
 
-    def _fail(self, state: Literal["refused", "reset"]) -> None:
+    def _fail(self, state: Literal["refused", "reset", "failed"], error: OSError | None = None) -> None:
         registry = self._registry
-        if self._backlog is not None:
+        if self._target is not None:
             registry.remove(self)
-            self._backlog._forget(self)
-            self._backlog = None
+            self._target._forget(self)
+            self._target = None
+        self.error = error
         self._reservation.free()
         if state == "refused":
             registry.connections_refused += 1

@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wasi_sockets.network._address import LOOPBACK, IpAddress, SocketAddress, is_loopback
@@ -27,6 +28,7 @@ from wasi_sockets.network._registry import Endpoint, Registry, SocketRecord
 from wasi_sockets.network._waiters import Waiters
 
 if TYPE_CHECKING:
+    from wasi_sockets.network._border import Border
     from wasi_sockets.network._ports import PortReservation, PortTable
 
 __all__ = [
@@ -75,15 +77,18 @@ class UdpEndpoint(Endpoint):
         refused: the next `try_receive` or `send` raises ConnectionRefusedError (rule 2).
         dropped: datagrams that found the receive buffer full.
         closed: takes no datagrams any more, and its port is free.
+        closing: called by `close`: what goes on outside on its behalf ends with it.
     """
 
     __slots__ = (
+        "_border",
         "_charge",
         "_ports",
         "_queue",
         "_reservation",
         "bound_address",
         "closed",
+        "closing",
         "dropped",
         "local_address",
         "receivable",
@@ -93,7 +98,12 @@ class UdpEndpoint(Endpoint):
     )
 
     def __init__(
-        self, registry: Registry, ports: PortTable, reservation: PortReservation, receive_buffer: int
+        self,
+        registry: Registry,
+        ports: PortTable,
+        reservation: PortReservation,
+        receive_buffer: int,
+        border: Border,
     ) -> None:
         super().__init__(registry, reservation.owner)
         self.bound_address: Final = reservation.address
@@ -103,6 +113,8 @@ class UdpEndpoint(Endpoint):
         self.receivable: Final = Waiters()
         self.dropped = 0
         self.closed = False
+        self.closing: Callable[[], None] | None = None
+        self._border: Final = border
         self._ports: Final = ports
         self._reservation: Final = reservation
         self._queue: Final[deque[Datagram]] = deque()
@@ -163,9 +175,23 @@ class UdpEndpoint(Endpoint):
                 raise _os_error(errno.EDESTADDRREQ, self)
         elif remote != self.remote_address:
             remote = self._reachable(remote)
+        border = self._border
+        ports = self._ports
+        if is_loopback(remote.ip):
+            target = ports.find(remote.ip, remote.port)
+        else:
+            # A peer that a bridge brought in has its own address here; the wildcard is none of its addresses.
+            target = ports.find_exact(remote.ip, remote.port)
+            if target is None:
+                way_out = border.leave("send", remote, self.owner)
+                if self.refused or self.closed:
+                    self._raise_pending()
+                way_out.send(self, data, remote)
+                return
         if self.refused or self.closed:
             self._raise_pending()
-        target = self._ports.find(remote.ip, remote.port)
+        if border.concerns:
+            border.admit("send", remote, self.owner)
         endpoint = None if target is None else target.endpoint
         source = self.local_address
         if not int(source.ip):
@@ -178,19 +204,30 @@ class UdpEndpoint(Endpoint):
                 if self.receivable:
                     self.receivable.wake_all()
             return
-        endpoint._deliver(Datagram(data, source))
+        if border.concerns and not border.permits("receive", source, remote.port, endpoint.owner):
+            endpoint.dropped += 1
+            self._registry.datagrams_dropped += 1
+            return
+        endpoint.deliver(Datagram(data, source))
 
     def connect(self, remote: SocketAddress) -> None:
         """Send to `remote` from now on, and receive from there only. It may be connected already.
 
         Raises:
+            PolicyDenied: if the policy does not allow sending there.
             OSError: EAFNOSUPPORT if `remote` is of the other IP version, ENETUNREACH if it is no address of this
-                network, EINVAL if its port is 0, EBADF after `close`. The association is then as it was.
+                network and nothing leads out, EINVAL if its port is 0, EBADF after `close`. The association is then
+                as it was.
             ValueError: on a port outside 0..65535.
         """
         if self.closed:
             raise _os_error(errno.EBADF, self)
         remote = self._reachable(remote)
+        border = self._border
+        if not is_loopback(remote.ip) and self._ports.find_exact(remote.ip, remote.port) is None:
+            border.leave("send", remote, self.owner)
+        elif border.concerns:
+            border.admit("send", remote, self.owner)
         self.remote_address = remote
         local = self.bound_address
         if not int(local.ip):
@@ -214,6 +251,8 @@ class UdpEndpoint(Endpoint):
         self._queue.clear()
         self._charge = 0
         self.receivable.wake_all()
+        if self.closing is not None:
+            self.closing()
 
     abort = close
 
@@ -230,15 +269,14 @@ class UdpEndpoint(Endpoint):
         if not int(ip):
             # As on Linux, where the wildcard address is this host: the socket's own address, if it has one.
             return SocketAddress(own if int(own) else LOOPBACK[ip.version], port)
-        if not is_loopback(ip):
-            raise _os_error(errno.ENETUNREACH, ip)
         return remote
 
     def _takes(self, source: SocketAddress, destination: IpAddress) -> bool:
         peer = self.remote_address
         return peer is None or (peer == source and self.local_address.ip == destination)
 
-    def _deliver(self, datagram: Datagram) -> None:
+    def deliver(self, datagram: Datagram) -> None:
+        """Queue a datagram that was sent to it; for the network and its bridges."""
         if self._charge >= self.receive_buffer:
             self.dropped += 1
             self._registry.datagrams_dropped += 1

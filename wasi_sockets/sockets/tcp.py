@@ -156,6 +156,8 @@ class TcpSocket:
             return ErrorCode.WOULD_BLOCK
         connection = attempt.connection
         if connection is None:
+            if attempt.error is not None:
+                return self._fail(cell, from_os_error(attempt.error))
             refused = outcome == "refused"
             return self._fail(cell, ErrorCode.CONNECTION_REFUSED if refused else ErrorCode.CONNECTION_RESET)
         self._attempt = None
