@@ -1,0 +1,41 @@
+"""`network-error-code` of an error that is not ours: the stock host defines the function nowhere."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import wasmtime
+import wasmtime.component
+
+import wasi_sockets
+from wasi_sockets.conformance import Check, assemble
+from wasi_sockets.conformance.program import Program
+from wasi_sockets.conformance.streams import Output
+
+
+def _ask_about_stdout(p: Program) -> None:
+    out = Output(p, "(call $stdout.get-stdout)")
+    out.check_write()
+    out.blocking_write(b"x", "last-operation-failed")
+    error = p.variable("error", "i32", "(i32.load (i32.const 24))")
+    p.emit(f"(call $network.network-error-code {error} (i32.const 16))")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+async def test_asking_about_the_error_of_a_stock_stream_traps() -> None:
+    engine = wasmtime.Engine(wasi_sockets.config())
+    linker = wasmtime.component.Linker(engine)
+    linker.add_wasip2()
+    wasi_sockets.add_to_linker(linker)
+    check = Check("errors/stock", "The rule.", "here", _ask_about_stdout)
+    component = wasi_sockets.load(engine, assemble([check]).wasm, cache=False)
+    store = wasmtime.Store(engine)
+    config = wasmtime.WasiConfig()
+    config.stdout_file = "/dev/full"
+    store.set_wasi(config)
+    with pytest.raises(wasmtime.WasmtimeError, match="python exception"):
+        async with wasi_sockets.instantiate(
+            linker, store, component, network=wasi_sockets.Network()
+        ) as guest:
+            await guest.call("wasi:cli/run@0.2", "run")
