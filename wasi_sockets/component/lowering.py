@@ -34,6 +34,7 @@ from wasi_sockets.component.layout import (
     payload_offset,
     wraps_ok,
 )
+from wasi_sockets.component.packing import packer
 from wasi_sockets.component.types import (
     Borrow,
     Enum,
@@ -84,7 +85,7 @@ class Lowering:
         allocates: whether `plan` can ever ask for anything.
     """
 
-    __slots__ = ("_plan", "_store", "alignment", "allocates", "flat", "size")
+    __slots__ = ("_pack", "_plan", "_store", "alignment", "allocates", "flat", "size")
 
     def __init__(self, valtype: Type | None, encoding: str) -> None:
         self.flat = _flat_lowerer(valtype)
@@ -95,6 +96,7 @@ class Lowering:
             self.size, self.alignment = layout(valtype)
             self._plan = planner(valtype, encoding)
             self._store = _storer(valtype, encoding)
+        self._pack = packer(valtype)
         self.allocates = self._plan is not None
 
     _plan: Planner | None
@@ -125,6 +127,10 @@ class Lowering:
         """
         if address % self.alignment:
             raise GuestTrap("pointer not aligned")
+        pack = self._pack
+        if pack is not None:
+            access.write(address, pack(value, access))
+            return
         store = self._store
         if store is None:
             return

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_sockets.component.canonical import lifts_from_memory, lowering, parameter_lifter
 from wasi_sockets.component.layout import has_pointers
-from wasi_sockets.component.types import Borrow, FunctionType, Own
+from wasi_sockets.component.types import Borrow, FunctionType, Own, ResourceType, Result, Tuple
+from wasi_sockets.component.values import Err
 from wasi_sockets.engine import commands
 from wasi_sockets.engine.memory import GuestMemory
 from wasi_sockets.engine.suspension import Suspended
@@ -37,6 +38,8 @@ MAXIMUM_STRING_BYTES = 64 << 10
 guest is told, and only one that is no name by any measure ends it."""
 
 _MASK = 0xFFFF_FFFF
+_MAXIMUM = 0x7FFF_FFFF
+_OUTPUT_STREAM = ResourceType("wasi:io/streams", "output-stream")
 _memmove = ctypes.memmove
 
 
@@ -109,7 +112,7 @@ class _DirectAccess(_Access):
         size = len(data)
         if address + size > self.pages << 16:
             commands.check_range(address, size, self.pages)
-        _memmove(self.base + address, bytes(data), size)
+        _memmove(self.base + address, data if data.__class__ is bytes else bytes(data), size)
 
 
 class _CopyAccess(_Access):
@@ -204,6 +207,7 @@ class _MemoryItem:
         "_lift",
         "_lowering",
         "_memory",
+        "_mints_streams",
         "_suspends",
         "_table",
     )
@@ -222,6 +226,7 @@ class _MemoryItem:
         self._lowering = lowering(function_type.result, item.encoding)
         self._by_pointer = self._lowering.flat is None
         self._suspends = item.suspends
+        self._mints_streams = _ends_with_output_stream(function_type)
         self._direct = _DirectAccess(self._table)
 
     def call(self, pages: int, *flat: int) -> Any:
@@ -245,7 +250,14 @@ class _MemoryItem:
             if plan:
                 return self._guest.start(self._lowered(result, pages, flat))
         self._lowering.store(result, flat[-1], (), access)
-        return 0
+        return self._permit_of(result) if self._mints_streams else 0
+
+    def _permit_of(self, result: Any) -> int:
+        """For the shim, beside the result: what may be written to the output stream that the guest has just got."""
+        if isinstance(result, Err):
+            return 0
+        permit: int = result[-1].permit()
+        return min(max(permit, 0), _MAXIMUM)
 
     def _flat_result(self, result: Any, access: _Access) -> int:
         lower = self._lowering.flat
@@ -297,10 +309,17 @@ class _MemoryItem:
             access.base = base
             access.pages = pages
             self._lowering.store(result, flat[-1], addresses, access)
-            return 0
+            return self._permit_of(result) if self._mints_streams else 0
         copy = _CopyAccess(self._table, pages)
         self._lowering.store(result, flat[-1], addresses, copy)
         for address, data in copy.writes:
             self._guest.outgoing = data
             yield commands.write(address)
-        return 0
+        return self._permit_of(result) if self._mints_streams else 0
+
+
+def _ends_with_output_stream(function_type: FunctionType) -> bool:
+    result = function_type.result
+    pair = result.ok if isinstance(result, Result) else None
+    last = pair.items[-1] if isinstance(pair, Tuple) else None
+    return isinstance(last, Own) and last.resource == _OUTPUT_STREAM

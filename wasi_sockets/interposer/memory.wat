@@ -316,3 +316,30 @@
     (local.set $i (i32.add (local.get $i) (i32.const 1)))
     (br_if $each (i32.lt_u (local.get $i) (local.get $count))))
   (i32.store (local.get $result) (local.get $at)) (i32.store offset=4 (local.get $result) (local.get $count)))
+
+;; ------------------------------------------------------------------ trampolines: sockets that come and their streams
+;; Python answers with the permit of the new output stream. Its handles are noted here, which saves asking for each.
+(func $prime_streams (param $at i32) (param $permit i32)
+  (call $prime (i32.load (local.get $at)) (i32.const 1) (i32.const 0) (i32.load offset=4 (local.get $at)))
+  (call $prime (i32.load offset=4 (local.get $at)) (i32.const 2) (local.get $permit) (i32.load (local.get $at))))
+(func $create_socket%I% (export "f%I%") (param $family i32) (param $result i32)
+  (call $guard)
+  (call $locate)
+  (drop (call $finish%R% (call $call2 (call $word (i32.const %I%)) (i64.extend_i32_u (local.get $family)) (i64.extend_i32_u (local.get $result)))))
+  (if (i32.eqz (i32.load8_u (local.get $result))) (then
+    (call $prime (i32.load offset=4 (local.get $result)) (i32.const 3) (i32.const 0) (i32.const -2)))))
+(func $finish_connect%I% (export "f%I%") (param $socket i32) (param $result i32) (local $permit i32)
+  (call $guard)
+  (call $locate)
+  (local.set $permit (i32.wrap_i64 (call $finish%R% (call $call2 (call $word (i32.const %I%))
+    (i64.extend_i32_u (local.get $socket)) (i64.extend_i32_u (local.get $result))))))
+  (if (i32.eqz (i32.load8_u (local.get $result))) (then
+    (call $prime_streams (i32.add (local.get $result) (i32.const 4)) (local.get $permit)))))
+(func $accept%I% (export "f%I%") (param $socket i32) (param $result i32) (local $permit i32)
+  (call $guard)
+  (call $locate)
+  (local.set $permit (i32.wrap_i64 (call $finish%R% (call $call2 (call $word (i32.const %I%))
+    (i64.extend_i32_u (local.get $socket)) (i64.extend_i32_u (local.get $result))))))
+  (if (i32.eqz (i32.load8_u (local.get $result))) (then
+    (call $prime (i32.load offset=4 (local.get $result)) (i32.const 3) (i32.const 0) (i32.const -2))
+    (call $prime_streams (i32.add (local.get $result) (i32.const 8)) (local.get $permit)))))

@@ -22,7 +22,7 @@
 ;;   12 bytes available / permitted, 0: unknown         44 free: next free index; generation in the top byte's place
 ;;   16 turn in which 12 was known to be really 0       48 deadline in guest nanoseconds (i64)
 ;;   20 children (pollables)                            56 generation
-;;   24 handle of the peer stream, or 0; for other waitables the item that subscribed to it, and may again
+;;   24 handle of the peer stream, or 0; for other waitables the item that subscribed to it, and may again (-2: a tcp-socket)
 ;;   28 epoch in which 8 and 12 were learnt
 (module
   (import "host" "call0" (func $call0 (param i64) (result i64)))
@@ -107,6 +107,15 @@
   (func $python_owned (param $handle i32)
     (if (i32.ne (i32.and (local.get $handle) (i32.const 0xe0000000)) (i32.const 0x40000000)) (then
       (call $trap (i32.const 6) (local.get $handle)))))
+  ;; What Python has just handed out, so that it need not be asked about it: level 0 is unknown.
+  (func (export "prime") (param $handle i32) (param $kind i32) (param $level i32) (param $peer i32) (local $slot i32)
+    (local.set $slot (call $entry (i32.and (local.get $handle) (i32.const 0xfffff))))
+    (memory.fill (local.get $slot) (i32.const 0) (i32.const 32))
+    (i32.store offset=4 (local.get $slot) (local.get $kind))
+    (i32.store offset=12 (local.get $slot) (local.get $level))
+    (i32.store offset=24 (local.get $slot) (local.get $peer))
+    (i32.store offset=28 (local.get $slot) (global.get $epoch))
+    (i32.store (local.get $slot) (local.get $handle)))
   (func $slot (param $handle i32) (param $kind i32) (result i32) (local $slot i32)
     (call $python_owned (local.get $handle))
     (local.set $slot (call $entry (i32.and (local.get $handle) (i32.const 0xfffff))))
@@ -226,7 +235,7 @@
   (func (export "subscribe_output") (param $handle i32) (result i32) (call $watch_slot (local.get $handle) (i32.const 2) (i32.const 3)))
   ;; Python is asked once whether the handle is of the resource whose method this is. A guest may have lowered the
   ;; same method twice, so that the slot may be attached already, with children.
-  (func (export "subscribe_other") (param $handle i32) (param $item i32) (result i32) (local $slot i32) (local $wanted i64)
+  (func $subscribe_other (export "subscribe_other") (param $handle i32) (param $item i32) (result i32) (local $slot i32) (local $wanted i64)
     (call $python_owned (local.get $handle))
     (local.set $slot (call $entry (i32.and (local.get $handle) (i32.const 0xfffff))))
     (local.set $wanted (i64.add (i64.extend_i32_u (local.get $item)) (i64.const 1)))
@@ -237,6 +246,12 @@
           (i64.or (i64.extend_i32_u (local.get $handle)) (i64.shl (local.get $wanted) (i64.const 32)))))))))
     (i32.store offset=24 (local.get $slot) (local.get $item))
     (call $watch_slot (local.get $handle) (i32.const 3) (i32.const 4)))
+  ;; As above; a tcp-socket that was noted when it came (-2 in the place of the item) is known to be one.
+  (func (export "subscribe_tcp") (param $handle i32) (param $item i32) (result i32) (local $slot i32)
+    (local.set $slot (call $entry (i32.and (local.get $handle) (i32.const 0xfffff))))
+    (if (i32.and (i32.eq (i32.load (local.get $slot)) (local.get $handle)) (i32.eq (i32.load offset=24 (local.get $slot)) (i32.const -2)))
+      (then (return (call $watch_slot (local.get $handle) (i32.const 3) (i32.const 4)))))
+    (call $subscribe_other (local.get $handle) (local.get $item)))
 
   ;; ---------------------------------------------------------------- clock
   (func $hello (result i32)

@@ -153,10 +153,11 @@ _OPTIONS = "hop-limit receive-buffer-size send-buffer-size"
 _KEEP_ALIVE = "keep-alive-enabled keep-alive-idle-time keep-alive-interval keep-alive-count"
 _TCP = _methods(
     "tcp-socket",
-    "start-bind finish-bind start-connect finish-connect start-listen finish-listen accept local-address"
+    "start-bind finish-bind start-connect start-listen finish-listen local-address"
     f" remote-address is-listening address-family set-listen-backlog-size {_KEEP_ALIVE} {_OPTIONS} "
     + " ".join(f"set-{name}" for name in f"{_KEEP_ALIVE} {_OPTIONS}".split()),
-    subscribe=_shim("subscribe_object"),
+    **{"finish-connect": _shim("finish_connect", python=True), "accept": _shim("accept", python=True)},
+    subscribe=_shim("subscribe_tcp_socket"),
     shutdown=Row(Style.VIRTUAL, forgets=True),
 )
 _UDP_OPTIONS = "unicast-hop-limit receive-buffer-size send-buffer-size"
@@ -184,7 +185,7 @@ FUNCTIONS: Mapping[str, Mapping[str, Row]] = MappingProxyType(
         "wasi:http/types": {"http-error-code": _EITHER},
         "wasi:sockets/network": {"network-error-code": _EITHER},
         "wasi:sockets/instance-network": {"instance-network": _VIRTUAL},
-        "wasi:sockets/tcp-create-socket": {"create-tcp-socket": _VIRTUAL},
+        "wasi:sockets/tcp-create-socket": {"create-tcp-socket": _shim("create_socket", python=True)},
         "wasi:sockets/tcp": _TCP,
         "wasi:sockets/udp-create-socket": {"create-udp-socket": _VIRTUAL},
         "wasi:sockets/udp": _UDP,
