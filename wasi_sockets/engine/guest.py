@@ -23,9 +23,20 @@ Functions = Mapping[tuple[str, str], Callable[..., Any]]
 
 
 class _NoCalls:
-    """Stands in for the calls of a guest while its realloc runs: as stock, it may not call out then."""
+    """Stands in for the calls of a guest while its realloc runs: as stock, it may not call out then.
 
-    def __getitem__(self, item: int) -> NoReturn:
+    Only the shim may, to say that what realloc answered is no good.
+    """
+
+    __slots__ = ("_guest",)
+
+    def __init__(self, guest: GuestState) -> None:
+        self._guest = guest
+
+    def __getitem__(self, number: int) -> Callable[..., Any]:
+        item = self._guest.item(number)
+        if item is not None and item.interface == "shim" and item.name == "trap":
+            return fastpath.build(self._guest, item)
         raise GuestTrap("interposed function called while the guest's realloc was running")
 
 
@@ -36,7 +47,6 @@ class _ClosedCalls:
         raise GuestClosedError("the guest has ended")
 
 
-_NO_CALLS = _NoCalls()
 _CLOSED_CALLS = _ClosedCalls()
 
 
@@ -164,7 +174,7 @@ class GuestState:
             raise
         if step.__class__ is int:
             self._operation = operation
-            self.calls = _NO_CALLS
+            self.calls = _NoCalls(self)
             return step
         return Suspended(step, partial(self._advance, operation))
 
