@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import wasmtime
+
+from tests.text_format import binary
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILT = ROOT / "build" / "guests"
@@ -40,4 +41,4 @@ def guest_file() -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def wat_guest() -> Callable[[str], bytes]:
     """Gives the binary of a guest written as text, as in `wat_guest("echo")`."""
-    return lambda name: bytes(wasmtime.wat2wasm((TEXTS / f"{name}.wat").read_text()))
+    return lambda name: binary((TEXTS / f"{name}.wat").read_text())

@@ -17,6 +17,7 @@ import wasmtime.component
 
 import wasi_sockets
 from wasi_sockets._cache import CompiledCache, default_directory
+from wasi_sockets.engine.bindings_versions import preopen_directory
 
 Source = Path | bytes
 
@@ -128,7 +129,7 @@ def wasi_config(inputs: Inputs, files: tuple[IO[bytes], IO[bytes], IO[bytes]]) -
     wasi.env = list(inputs.environment.items())
     wasi.stdin_file, wasi.stdout_file, wasi.stderr_file = (file.name for file in files)
     for guest_path, directory in inputs.directories.items():
-        wasi.preopen_dir(str(directory), guest_path, fs_mutable=not inputs.read_only)
+        preopen_directory(wasi, directory, guest_path, writable=not inputs.read_only)
     return wasi
 
 

@@ -13,6 +13,7 @@ from wasi_sockets._component import GuestComponent
 from wasi_sockets._http import HttpPolicy, add_http, imports_http
 from wasi_sockets._unstable import add_network_error_code
 from wasi_sockets.engine import Guest
+from wasi_sockets.engine.bindings_versions import set_stock_http
 from wasi_sockets.network import Network
 from wasi_sockets.wasi import Host, InputPipe, Limits, OutputPipe
 from wasi_sockets.wasi.p2 import functions
@@ -86,7 +87,7 @@ async def instantiate(
         raise TypeError(f"component must come from wasi_sockets.load(), not {type(component).__name__}")
     host = Host(network, stdin=stdin, stdout=stdout, stderr=stderr, limits=limits)
     if imports_http(component.type.imports(store.engine)):
-        store.set_wasi_http()  # without it the process aborts at the first call
+        set_stock_http(store)  # without it the process aborts at the first call
     try:
         async with engine.instantiate(
             linker,

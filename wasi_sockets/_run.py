@@ -16,6 +16,7 @@ from wasi_sockets._component import GuestComponent, Stage, load
 from wasi_sockets._guest import add_to_linker, instantiate
 from wasi_sockets._http import HttpPolicy
 from wasi_sockets.engine import config
+from wasi_sockets.engine.bindings_versions import preopen_directory
 from wasi_sockets.network import Network
 from wasi_sockets.wasi import InputPipe, Limits, OutputPipe, receive_from, send_to
 
@@ -163,7 +164,7 @@ def _wasi_config(
     wasi.argv = argv
     wasi.env = list(environment.items())
     for guest_path, directory in directories.items():
-        wasi.preopen_dir(os.fspath(directory), guest_path)
+        preopen_directory(wasi, directory, guest_path)
     # The guest never uses these streams, but stock WASI tells from them whether it has a terminal.
     for descriptor, number, inherit in (
         (stdin, 0, wasi.inherit_stdin),

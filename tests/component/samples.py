@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import wasmtime
+from tests.text_format import binary
 
 ROOT = Path(__file__).resolve().parents[2]
 GUESTS = ROOT / "build" / "guests"
@@ -221,4 +221,4 @@ COMPILABLE = ("wiring", "types", "composed")
 @cache
 def sample(name: str) -> bytes:
     """The bytes of one of `TEXTS`."""
-    return bytes(wasmtime.wat2wasm(TEXTS[name]))
+    return binary(TEXTS[name])

@@ -11,6 +11,7 @@ import pytest
 import wasmtime
 from wasmtime import Engine, Store, component
 
+from tests.text_format import translated
 from wasi_sockets.engine import Guest, add_to_linker, config, instantiate
 from wasi_sockets.interposer.items import Item
 
@@ -30,7 +31,7 @@ def foreign_engine() -> Engine:
 
 @cache
 def compiled(engine: Engine, text: str) -> component.Component:
-    return component.Component(engine, text)
+    return component.Component(engine, translated(text))
 
 
 def run_on(engine: Engine) -> Run:

@@ -12,6 +12,8 @@ import pytest
 from wasmtime import Engine
 from wasmtime.component import Component
 
+from tests.text_format import translated
+
 HERE = Path(__file__).resolve().parent
 TEXTS = sorted((HERE / "wat").glob("*.wat"))
 
@@ -38,13 +40,13 @@ def imports_of(engine: Engine, component: Component) -> set[str]:
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.stem)
 def test_text_guest_compiles_from_its_file_alone(engine: Engine, text: Path) -> None:
-    assert Component(engine, text.read_text()).serialize()
+    assert Component(engine, translated(text.read_text())).serialize()
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_text_guest_has_the_imports_it_is_for(engine: Engine, name: str) -> None:
     needed, forbidden = SHAPES[name]
-    imports = imports_of(engine, Component(engine, (HERE / "wat" / f"{name}.wat").read_text()))
+    imports = imports_of(engine, Component(engine, translated((HERE / "wat" / f"{name}.wat").read_text())))
     assert needed <= imports
     assert not forbidden & imports
 

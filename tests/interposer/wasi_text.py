@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-import wasmtime
-
+from tests import text_format
 from wasi_sockets.component.layout import core_signature, has_pointers
 from wasi_sockets.component.reader import read_component
 from wasi_sockets.component.types import FunctionType
@@ -445,4 +444,4 @@ def guest(
 
 def binary(text: str) -> bytes:
     """The component's bytes."""
-    return bytes(wasmtime.wat2wasm(text))
+    return text_format.binary(text)

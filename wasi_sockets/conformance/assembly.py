@@ -42,7 +42,10 @@ _MEMORY = """
       (local.get $at))
     ;; what the host allocated is no longer needed
     (func (export "forget") (global.set $next (i32.const 65536))))
-  (core instance $memory (instantiate $memory-module))"""
+  (core instance $memory (instantiate $memory-module))
+  (alias core export $memory "memory" (core memory $guest-memory))
+  (alias core export $memory "realloc" (core func $guest-realloc))"""
+# By these aliases and not in place: wasmtime 45 to 47 and wasmtime 50 want the latter written differently.
 
 
 @dataclass(frozen=True)

@@ -459,9 +459,9 @@ def lowering_text(short: str) -> str:
         interface, resource = dropped
         return f"(core func ${short} (canon resource.drop ${_identifier(interface)}-{resource}))"
     function = FUNCTIONS[short]
-    options = '(memory (core memory $memory "memory"))'
+    options = "(memory $guest-memory)"
     if short in _ALLOCATING:
-        options += ' (realloc (core func $memory "realloc"))'
+        options += " (realloc $guest-realloc)"
     return (
         f"(core func ${short} (canon lower"
         f' (func ${_identifier(function.interface)} "{function.name}") {options}))'

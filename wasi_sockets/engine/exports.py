@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from wasmtime import Engine, component
 
+from wasi_sockets.engine.bindings_versions import external_type
+
 __all__ = ["component_exports", "match_export"]
 
 Exports = dict[str, "frozenset[str] | None"]
@@ -14,7 +16,7 @@ def component_exports(guest: component.Component, engine: Engine) -> Exports:
     """What a component exports at its outermost level."""
     exports: Exports = {}
     for name, external in guest.type.exports(engine).items():
-        item = external.ty
+        item = external_type(external)
         if isinstance(item, component.ComponentInstanceType):
             exports[name] = frozenset(item.exports(engine))
         elif isinstance(item, component.FuncType):
