@@ -24,11 +24,16 @@ IPS = st.one_of(
 ).map(ip_address)
 PORTS = st.integers(1, 65535)
 NEVER = [
-    ip_network(text)
-    for text in (
-        "0.0.0.0/8 127.0.0.0/8 224.0.0.0/4 255.255.255.255/32 ::/96 ff00::/8 ::ffff:0.0.0.0/104 "
-        "::ffff:127.0.0.0/104 ::ffff:224.0.0.0/100 ::ffff:255.255.255.255/128"
-    ).split()
+    ip_network("0.0.0.0/8"),
+    ip_network("127.0.0.0/8"),
+    ip_network("224.0.0.0/4"),
+    ip_network("255.255.255.255/32"),
+    ip_network("::/96"),
+    ip_network("ff00::/8"),
+    ip_network("::ffff:0.0.0.0/104"),
+    ip_network("::ffff:127.0.0.0/104"),
+    ip_network("::ffff:224.0.0.0/100"),
+    ip_network("::ffff:255.255.255.255/128"),
 ]
 
 
@@ -88,10 +93,22 @@ def test_a_deny_rule_sees_through_what_carries_an_ipv4_address(ip: str) -> None:
 
 @pytest.mark.parametrize(
     "ip",
-    (
-        "10.0.0.1 172.16.0.1 192.168.1.1 100.64.0.1 169.254.1.1 198.18.0.1 192.0.2.1 240.0.0.1 "
-        "fe80::1 fc00::1 fd12::1 2001:db8::1 64:ff9b::a00:1 2002:a00:1::"
-    ).split(" "),  # noqa: SIM905  # the list is longer than wide
+    [
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "100.64.0.1",
+        "169.254.1.1",
+        "198.18.0.1",
+        "192.0.2.1",
+        "240.0.0.1",
+        "fe80::1",
+        "fc00::1",
+        "fd12::1",
+        "2001:db8::1",
+        "64:ff9b::a00:1",
+        "2002:a00:1::",
+    ],
 )
 def test_public_is_the_internet_only(ip: str) -> None:
     policy = Policy([Allow.connect("public")])

@@ -15,6 +15,8 @@ tries, and calls back when another try may succeed (`Pipe`, `TcpConnection`, `Tc
 from __future__ import annotations
 
 from wasi_sockets.network._address import IpAddress, SocketAddress
+from wasi_sockets.network._lookup import Lookup
+from wasi_sockets.network._names import DEFAULT_ZONE, HOST_ADDRESS, WASMCLOUD_ZONE
 from wasi_sockets.network._network import Network
 from wasi_sockets.network._pipe import DEFAULT_CAPACITY, Pipe
 from wasi_sockets.network._policy import Allow, Denial, Deny, Policy, PolicyDenied, Reason, Rule
@@ -37,14 +39,18 @@ __all__ = [
     "DEFAULT_BACKLOG",
     "DEFAULT_CAPACITY",
     "DEFAULT_RECEIVE_BUFFER",
+    "DEFAULT_ZONE",
     "EPHEMERAL_PORTS",
+    "HOST_ADDRESS",
     "MAX_DATAGRAM",
+    "WASMCLOUD_ZONE",
     "Allow",
     "ConnectAttempt",
     "Datagram",
     "Denial",
     "Deny",
     "IpAddress",
+    "Lookup",
     "Network",
     "NetworkStatistics",
     "Pipe",

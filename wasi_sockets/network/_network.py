@@ -6,7 +6,7 @@ import errno
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
@@ -19,7 +19,8 @@ from wasi_sockets.network._address import (
     parse_ip,
 )
 from wasi_sockets.network._border import Border
-from wasi_sockets.network._names import NameTable
+from wasi_sockets.network._lookup import Lookup, start_lookup
+from wasi_sockets.network._names import DEFAULT_ZONE, NameTable
 from wasi_sockets.network._pipe import DEFAULT_CAPACITY
 from wasi_sockets.network._policy import Denial, Policy
 from wasi_sockets.network._ports import PortReservation, PortTable
@@ -35,6 +36,7 @@ from wasi_sockets.network._tcp import (
 )
 from wasi_sockets.network._udp import DEFAULT_RECEIVE_BUFFER, UdpEndpoint
 from wasi_sockets.network._udp_socket import UdpSocket
+from wasi_sockets.network._waiting import wait_for
 
 __all__ = ["Network"]
 
@@ -54,6 +56,8 @@ class Network:
         name: for people, in listings and messages.
         buffer_size: bytes that each direction of a connection holds.
         policy: what its sockets may do, see `Policy`; without one all inside, and nothing is outside.
+        zone: the reserved zone of names, see `_names.py`: ``<service>.svc.internal``, ``host.internal``.
+        zone_aliases: other names of that zone, such as `WASMCLOUD_ZONE`.
         clock: gives seconds, for the age of sockets; `trio.current_time` follows a `MockClock`.
 
     Attributes:
@@ -69,6 +73,8 @@ class Network:
         *,
         buffer_size: int = DEFAULT_CAPACITY,
         policy: Policy | None = None,
+        zone: str = DEFAULT_ZONE,
+        zone_aliases: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if buffer_size < 1:
@@ -78,7 +84,7 @@ class Network:
         self._buffer_size: Final = buffer_size
         self._registry: Final = Registry(clock)
         self._border: Final = Border(policy, clock)
-        self._names: Final = NameTable()
+        self._names: Final = NameTable(zone, zone_aliases)
         self._ports: Final[dict[tuple[Protocol, int], PortTable]] = {
             ("tcp", 4): PortTable(self._registry, "tcp"),
             ("tcp", 6): PortTable(self._registry, "tcp"),
@@ -216,6 +222,19 @@ class Network:
             parsed.append(ip)
         self._names.add(name, tuple(parsed))
 
+    def add_service_name(self, service: str, *addresses: str | IpAddress) -> str:
+        """Name a service ``<service>.svc.internal``, in the network's zone; 127.0.0.1 and ::1 without addresses.
+
+        Returns:
+            The full name.
+
+        Raises:
+            ValueError: if an address is none, or the service cannot be named so.
+        """
+        name = self._names.service_name(service)
+        self.add_name(name, *(addresses or LOOPBACK.values()))
+        return name
+
     def remove_name(self, name: str) -> None:
         """Forget a name.
 
@@ -230,12 +249,45 @@ class Network:
         return self._names.names()
 
     def resolve(self, name: str) -> list[IpAddress]:
-        """The addresses of a name or of an IP literal, at least one, best first.
+        """The addresses of a name of this network, or of an IP literal, at least one, best first.
+
+        Nobody outside is asked; see `lookup`.
 
         Raises:
             socket.gaierror: EAI_NONAME if the name is not known here.
         """
         return self._names.resolve(name)
+
+    def start_lookup(self, name: str, *, owner: object = None) -> Lookup:
+        """Look a name up, as guests do: here, or with the real resolver if the policy allows it and `egress` runs.
+
+        Names of the reserved zone never leave. The result may be decided already. What the resolver gave may then
+        be connected and sent to where a rule has the name.
+
+        Args:
+            name: a name, or an IP literal, which is its own address.
+            owner: for the records of denials.
+        """
+        return start_lookup(self._names, self._border, name, owner)
+
+    async def lookup(self, name: str, *, owner: object = None) -> list[IpAddress]:
+        """The addresses of a name, at least one, best first; as `start_lookup`.
+
+        Raises:
+            socket.gaierror: EAI_NONAME if nobody knows it, EAI_FAIL if the policy does not allow it or its answer,
+                EAI_AGAIN while nothing leads out.
+        """
+        lookup = self.start_lookup(name, owner=owner)
+        if lookup.pending:
+            try:
+                await wait_for(lookup.done)
+            finally:
+                lookup.cancel()
+        else:
+            await trio.lowlevel.checkpoint()
+        if lookup.addresses is None:
+            raise lookup.error or RuntimeError(f"a lookup without an answer: {name!r}")
+        return lookup.addresses
 
     # For trio programs
 
@@ -311,8 +363,11 @@ class Network:
             OSError: as from `start_connect`.
             socket.gaierror: if the name is not known.
         """
-        await trio.lowlevel.checkpoint()
-        addresses = self.resolve(host) if isinstance(host, str) else [host]
+        if isinstance(host, str):
+            addresses = await self.lookup(host, owner=owner)
+        else:
+            await trio.lowlevel.checkpoint()
+            addresses = [host]
         for ip in addresses[:-1]:
             try:
                 return TcpStream(await self._connect(SocketAddress(ip, port), owner))
