@@ -251,3 +251,4 @@ async def test_a_stalled_peer_stops_only_its_guest(
     assert ended.is_set()
     assert loop.turns - turns <= 10
     assert [record for record in network.sockets() if record.owner is not None] == []
+    network.close()  # the listener, with a connection that nobody accepted
