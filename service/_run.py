@@ -88,8 +88,12 @@ class _Command:
         engine = wasmtime.Engine(wasi_sockets.config())
         component = await self.load(engine)
         network = wasi_sockets.Network(os.path.basename(options.guest))
-        for service in self.services:
-            service.listen(network)
+        try:
+            for service in self.services:
+                service.listen(network)
+        except BaseException:
+            network.close()
+            raise
         async with trio.open_nursery() as serving:
             ended = await outcome.acapture(self.guest_life, serving, engine, component, network)
             await release(self.services, serving)

@@ -1,14 +1,18 @@
-"""Fixtures that every room's tests may use: the guest components."""
+"""What every room's tests may use, the guest components, and what every test has to keep: nothing is left behind,
+and together they reach every row of the state tables.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.leftovers import LEAVES_PIECES, leaves_pieces, watched
+from tests.state_rows import StateRows, is_whole_suite
 from tests.text_format import binary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,3 +46,42 @@ def guest_file() -> Callable[[str], Path]:
 def wat_guest() -> Callable[[str], bytes]:
     """Gives the binary of a guest written as text, as in `wat_guest("echo")`."""
     return lambda name: binary((TEXTS / f"{name}.wat").read_text())
+
+
+_STATE_ROWS = StateRows()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", f"{LEAVES_PIECES}: leaves sockets that only closing their network ends"
+    )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _state_rows_are_noted() -> Iterator[None]:
+    with _STATE_ROWS.noted():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    with watched() as leftovers:
+        yield
+    if leaves_pieces(request.node):
+        leftovers.close()
+    found = leftovers.found()
+    if found:
+        pytest.fail(f"left behind: {', '.join(found)}", pytrace=False)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if exitstatus == pytest.ExitCode.OK and is_whole_suite(session.config) and _STATE_ROWS.missing():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    missing = _STATE_ROWS.missing()
+    if is_whole_suite(config) and missing:
+        terminalreporter.section("Rows of the state tables that no test reached", red=True)
+        for row in missing:
+            terminalreporter.line(row)

@@ -147,6 +147,7 @@ def test_generated_sequences_reach_every_operation_and_outcome() -> None:
     assert {"ECONNRESET", "EPIPE", "ECONNREFUSED", "EADDRINUSE", "ENOTCONN", "EMSGSIZE"} <= set(outcomes)
 
 
+@pytest.mark.leaves_pieces
 @pytest.mark.parametrize(
     ("sequence", "method", "result"),
     [

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from wasi_sockets.engine.handles import INPUT_STREAM, NO_PEER, OUTPUT_STREAM, HandleTable
 from wasi_sockets.errors import GuestTrap
 
+pytestmark = pytest.mark.leaves_pieces
+
 
 class Node:
     def __init__(self, parent: Node | None = None) -> None:
