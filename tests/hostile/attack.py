@@ -66,11 +66,11 @@ def component(wasm: bytes) -> wasi_sockets.GuestComponent:
 
 @asynccontextmanager
 async def start(
-    network: wasi_sockets.Network, wasm: bytes | None = None, **options: Any
+    network: wasi_sockets.Network, wasm: bytes | None = None, *, memory: int = 64 << 20, **options: Any
 ) -> AsyncIterator[Guest]:
-    """A raw guest, or another, with at most 64 MiB for each of its memories."""
+    """A raw guest, or another, with at most so many bytes for each of its memories."""
     store = wasmtime.Store(engine())
-    store.set_limits(memory_size=64 << 20)
+    store.set_limits(memory_size=memory)
     store.set_wasi(wasmtime.WasiConfig())
     guest = component(raw_guest() if wasm is None else wasm)
     async with wasi_sockets.instantiate(_linker(), store, guest, network=network, **options) as running:

@@ -107,6 +107,16 @@ _MEMORY_MODULE = f"""
     (func (export "fill") (param i32 i32 i32)
       (memory.fill (local.get 0) (local.get 1) (local.get 2)))
     (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+    (func (export "repeat") (param i32 i32 i32)
+      (loop $next
+        (i32.store (local.get 0) (local.get 1))
+        (local.set 0 (i32.add (local.get 0) (i32.const 4)))
+        (br_if $next (local.tee 2 (i32.sub (local.get 2) (i32.const 1))))))
+    (func (export "many-networks") (param i32)
+      (loop $next (drop (call $network)) (br_if $next (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+    (func (export "many-timers") (param i32)
+      (loop $next
+        (drop (call $timer (i64.const 5))) (br_if $next (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
     (func $deep (export "deep") (param i32)
       (if (local.get 0) (then (call $deep (i32.sub (local.get 0) (i32.const 1)))))
       (drop (call $network)))
@@ -142,6 +152,9 @@ _OWN = {
     "fill": ("i32", "i32", "i32"),
     "grow": ("i32",),
     "deep": ("i32",),
+    "repeat": ("i32", "i32", "i32"),
+    "many-networks": ("i32",),
+    "many-timers": ("i32",),
 }
 _TYPES = {"i32": "u32", "i64": "u64"}
 

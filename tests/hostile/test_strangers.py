@@ -121,7 +121,7 @@ async def test_functions_imported_with_other_types(function: str, core: str, bod
     body = body.replace("STRING", "(drop (call $call (i32.const 0) (i32.const 16) (i64.const 1)))")
     text = MISTYPED.replace("FUNCTION", function).replace("CORE", core).replace("BODY", body)
     guest = wasmtime.component.Component(engine(), text)
-    with pytest.raises(Exception, match="with another type|that its table does not have"):
+    with pytest.raises(Exception, match=r"with another type|that its table does not have"):
         async with wasi_sockets.engine.instantiate(linker(), store(), guest) as stranger:
             await stranger.call("go")
 
