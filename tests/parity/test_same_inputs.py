@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from tests.guest_runs import Inputs
+from tests.guest_runs import Ended, Inputs
 from tests.parity.modes import MODES, Mode, backtrace, on_stock
 
 PYTHON = {
@@ -59,6 +59,12 @@ async def test_the_inputs_have_the_effects_that_they_are_compared_for(
     assert len((await on_stock(python, PYTHON["output of a megabyte"])).stdout) == 1_000_000
     assert b"end after 524288 bytes" in (await on_stock(python, PYTHON["input of half a megabyte"])).stdout
     assert (await on_stock(python, PYTHON["clocks"])).stdout.count(b"True") == 8
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+async def test_an_exit_code_of_its_own(mode: Mode, wat_guest: Callable[[str], bytes]) -> None:
+    guest = wat_guest("exit-with-code")
+    assert await mode(guest, Inputs()) == await on_stock(guest, Inputs()) == Ended(3, b"", b"")
 
 
 TRAPS = {
