@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wasi_sockets.engine.handles import INPUT_STREAM, NO_PEER, OUTPUT_STREAM, HandleTable
+from wasi_sockets.engine.handles import HandleTable
 from wasi_sockets.errors import GuestTrap
 
 pytestmark = pytest.mark.leaves_pieces
@@ -95,18 +95,3 @@ def test_the_limit_bounds_live_handles_only() -> None:
     table.add("a.b", object())
     with pytest.raises(ValueError, match="limit"):
         HandleTable(limit=1 << 20)
-
-
-def test_streams_are_found_by_identity_for_their_peers() -> None:
-    table = HandleTable()
-    received, sent = object(), object()
-    table.add("x.y", object())
-    table.add(INPUT_STREAM, received)
-    handle = table.add(OUTPUT_STREAM, sent)
-    assert table.stream_index(received) == 1
-    assert table.stream_index(sent) == 2
-    assert table.stream_index(object()) == NO_PEER
-    table.remove(OUTPUT_STREAM, handle)
-    assert table.stream_index(sent) == NO_PEER
-    assert list(table.outputs) == []
-    assert list(table.inputs.values()) == [received]

@@ -14,7 +14,6 @@ from wasi_sockets.interposer.library import state_text
 from wasi_sockets.interposer.plan import REALM_FAST_PATHS
 
 INPUT, OUTPUT, OTHER = 1, 2, 3
-NO_PEER = 0xFFFFF
 NUMBERS = {name: number for number, name in enumerate(REALM_FAST_PATHS)}
 DROP = 900
 """The item number that these tests use for drops of Python-owned handles."""
@@ -44,7 +43,6 @@ class Thing:
 
     kind: int
     level: int = 0
-    peer: int = NO_PEER
     methods: tuple[int, ...] = (METHOD,)
 
 
@@ -150,7 +148,7 @@ class Host:
         if wanted and (thing.kind != OTHER or wanted - 1 not in thing.methods):
             raise ShimTrap("unknown handle to Python: of another type")
         level = 0 if thing.kind == OTHER else thing.level & 0xFFFF_FFFF
-        return thing.kind | thing.peer << 8 | level << 32
+        return thing.kind | level << 32
 
     def _avail(self, owned: int) -> int:
         return self._thing(owned).level & 0xFFFF_FFFF

@@ -11,7 +11,6 @@ from tests.interposer.private_half import (
     DROP,
     INPUT,
     METHOD,
-    NO_PEER,
     OTHER,
     OUTPUT,
     Host,
@@ -227,12 +226,41 @@ def test_a_send_gives_the_permit() -> None:
     assert shim.guest("permit", STREAM) == -1
 
 
+def connected(level: int, permit: int) -> Host:
+    """The two streams of a new connection, noted as the trampolines of sockets do."""
+    shim = host(stream=Thing(INPUT, level), out=Thing(OUTPUT, permit))
+    shim.guest("prime", STREAM, INPUT, 0, SECOND)
+    shim.guest("prime", SECOND, OUTPUT, permit, STREAM)
+    return shim
+
+
+def test_what_has_just_come_is_known_without_asking() -> None:
+    shim = connected(0, 10)
+    assert shim.guest("permit", SECOND) == 10
+    assert shim.took() == []
+    assert shim.guest("available", STREAM) == 0
+    assert shim.took() == ["avail"]
+
+
+def test_a_new_tcp_socket_can_be_subscribed_to_without_asking() -> None:
+    shim = host(stream=Thing(OTHER, 1))
+    shim.guest("prime", STREAM, OTHER, 0, -2)
+    pollable = shim.guest("subscribe_tcp", STREAM, METHOD)
+    assert shim.took() == []
+    with pytest.raises(ShimTrap, match="children"):
+        shim.guest("drop_owned", STREAM, DROP)
+    assert pollable & 0x6000_0000 == 0x6000_0000
+
+
+def test_another_resource_is_no_tcp_socket() -> None:
+    shim = host(stream=Thing(OTHER, 1, methods=(METHOD + 1,)))
+    shim.guest("subscribe_other", STREAM, METHOD + 1)
+    with pytest.raises(ShimTrap, match="another type"):
+        shim.guest("subscribe_tcp", STREAM, METHOD)
+
+
 def test_a_send_tells_that_the_peer_has_nothing_to_say() -> None:
-    shim = host(stream=Thing(INPUT, 0, peer=2), out=Thing(OUTPUT, 10, peer=1))
-    shim.guest("available", STREAM)
-    shim.guest("permit", SECOND)
-    shim.guest("available", STREAM)
-    shim.took()
+    shim = connected(0, 10)
     shim.guest("sent", SECOND, 5)
     assert shim.guest("available", STREAM) == 0
     assert shim.took() == []
@@ -241,19 +269,14 @@ def test_a_send_tells_that_the_peer_has_nothing_to_say() -> None:
 
 
 def test_a_send_that_is_answered_at_once_has_the_peer_asked() -> None:
-    shim = host(stream=Thing(INPUT, 0, peer=2), out=Thing(OUTPUT, 10, peer=1))
-    shim.guest("available", STREAM)
-    shim.guest("permit", SECOND)
+    shim = connected(0, 10)
     shim.things[STREAM].level = 8
     shim.guest("sent", SECOND, 1 << 32 | 5)
-    shim.guest("available", STREAM)
     assert shim.guest("available", STREAM) == 8
 
 
 def test_a_peer_that_is_another_handle_by_now_is_left_alone() -> None:
-    shim = host(stream=Thing(INPUT, 0, peer=2), out=Thing(OUTPUT, 10, peer=1))
-    shim.guest("available", STREAM)
-    shim.guest("permit", SECOND)
+    shim = connected(0, 10)
     shim.guest("drop_owned", STREAM, DROP)
     shim.things[handle(1, 1)] = Thing(INPUT, 8)
     assert shim.guest("available", handle(1, 1)) == 8
@@ -497,11 +520,3 @@ def test_the_landing_area_never_overlaps_a_slot() -> None:
 def test_sizes_that_nobody_asks_for(size: int) -> None:
     with pytest.raises(wasmtime.Trap):
         Host().guest("scratch", 0, 0, 2, size)
-
-
-def test_no_peer_is_no_index() -> None:
-    shim = host(stream=Thing(INPUT, 1, peer=NO_PEER), out=Thing(OUTPUT, 1, peer=0xFFFFE))
-    assert shim.guest("available", STREAM) == 1
-    assert shim.guest("permit", SECOND) == 1
-    shim.guest("sent", SECOND, 1)
-    assert shim.guest("available", STREAM) == 1

@@ -7,7 +7,6 @@ docs/architecture.md lists. Numbers are unsigned; a negative i32 goes out as its
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import trio
 
 from wasi_sockets.component.types import Borrow
 from wasi_sockets.engine import commands
-from wasi_sockets.engine.handles import INPUT_STREAM, NO_PEER, OUTPUT_STREAM, HandleTable
+from wasi_sockets.engine.handles import INPUT_STREAM, OUTPUT_STREAM, HandleTable
 from wasi_sockets.engine.stepping import Wait
 from wasi_sockets.errors import GuestTrap
 from wasi_sockets.interposer.items import TRAPS, Item
@@ -74,15 +73,15 @@ def _attach(guest: GuestState, item: Item) -> Call:
             if resource is None:
                 resource = resources[wanted] = _receiver(guest.item(wanted - 1))
             table.get(resource, handle)
-            return _OTHER | NO_PEER << 8
+            return _OTHER
         stream = table.inputs.get(handle)
         if stream is not None:
-            return _INPUT | _peer_index(table, stream) << 8 | _level(stream.available()) << 32
+            return _INPUT | _level(stream.available()) << 32
         stream = table.outputs.get(handle)
         if stream is not None:
-            return _OUTPUT | _peer_index(table, stream) << 8 | _level(stream.permit()) << 32
+            return _OUTPUT | _level(stream.permit()) << 32
         if handle in table.others:
-            return _OTHER | NO_PEER << 8
+            return _OTHER
         raise table.unknown(handle)
 
     return attach
@@ -95,11 +94,6 @@ def _receiver(item: Item | None) -> str:
         if isinstance(receiver, Borrow):
             return f"{receiver.resource.interface}.{receiver.resource.name}"
     raise GuestTrap("the component's table is inconsistent: no method of a resource")
-
-
-def _peer_index(table: HandleTable, stream: Any) -> int:
-    peer = getattr(stream, "peer", None)
-    return NO_PEER if peer is None else table.stream_index(peer)
 
 
 def _avail(guest: GuestState, item: Item) -> Call:
@@ -121,7 +115,6 @@ def _recv(guest: GuestState, item: Item) -> Call:
     table = guest.table(item.realm)
     inputs = table.inputs
     memory = guest.memory(_memory_number(item))
-    memmove = ctypes.memmove
 
     def recv(pages: int, handle: int, address: int, size: int) -> Any:
         try:
@@ -140,7 +133,7 @@ def _recv(guest: GuestState, item: Item) -> Call:
             # What follows writes `size` bytes at an address: a stream that breaks its contract must not get there.
             if data.__class__ is not bytes or len(data) != size:
                 raise _broken_contract(stream, size, data)
-            memmove(base + address, data, size)
+            memory.view[address : address + size] = data
         value: int = stream.available()
         return value if 0 <= value <= _MAXIMUM else _level(value)
 
@@ -190,7 +183,6 @@ def _send(guest: GuestState, item: Item) -> Call:
     table = guest.table(item.realm)
     outputs = table.outputs
     memory = guest.memory(_memory_number(item))
-    string_at = ctypes.string_at
 
     def send(pages: int, handle: int, address: int, size: int) -> Any:
         try:
@@ -207,7 +199,7 @@ def _send(guest: GuestState, item: Item) -> Call:
         base = memory.base if pages == memory.pages else memory.address(pages)
         if not base:
             return guest.start(_copy_send(stream, address, size))
-        value = stream.send(string_at(base + address, size))
+        value = stream.send(memory.view[address : address + size].tobytes())
         if not 0 <= value <= _MAXIMUM:
             value = _level(value)
         peer = stream.peer

@@ -14,13 +14,13 @@ from typing import Any
 
 from wasi_sockets.errors import GuestTrap
 
-__all__ = ["DEFAULT_LIMIT", "INPUT_STREAM", "NO_PEER", "OUTPUT_STREAM", "HandleTable"]
+__all__ = ["DEFAULT_LIMIT", "INPUT_STREAM", "OUTPUT_STREAM", "HandleTable"]
 
 INPUT_STREAM = "wasi:io/streams.input-stream"
 OUTPUT_STREAM = "wasi:io/streams.output-stream"
 
-NO_PEER = 0xFFFFF
-"""The index that no handle has: how `attach` says that a stream has no peer."""
+_MAXIMUM_LIMIT = 0xFFFFF
+"""Indices have 20 bits."""
 
 DEFAULT_LIMIT = 100_000
 """Handles a guest may hold at a time, of all kinds together, in one of its component instances."""
@@ -46,20 +46,18 @@ class HandleTable:
         "_free",
         "_generations",
         "_limit",
-        "_streams",
         "inputs",
         "others",
         "outputs",
     )
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
-        if not 0 < limit <= NO_PEER:
-            raise ValueError(f"the limit of a handle table must be in 1..{NO_PEER}, not {limit}")
+        if not 0 < limit <= _MAXIMUM_LIMIT:
+            raise ValueError(f"the limit of a handle table must be in 1..{_MAXIMUM_LIMIT}, not {limit}")
         self.inputs: dict[int, Any] = {}
         self.outputs: dict[int, Any] = {}
         self.others: dict[int, Any] = {}
         self._entries: dict[int, tuple[str, Any, Any]] = {}  # resource, object, its parent
-        self._streams: dict[int, int] = {}  # identity of a stream -> handle
         self._children: dict[int, int] = {}
         self._free: deque[int] = deque()
         self._generations: list[int] = []
@@ -87,9 +85,13 @@ class HandleTable:
         handle = _VIRTUAL | generation << 20 | index
         parent = getattr(target, "parent", None)
         self._entries[handle] = (resource, target, parent)
-        self._of(resource)[handle] = target
-        if resource in (INPUT_STREAM, OUTPUT_STREAM):
-            self._streams[id(target)] = handle
+        # Not a method: half of what opening a connection takes here would be calls.
+        if resource == INPUT_STREAM:
+            self.inputs[handle] = target
+        elif resource == OUTPUT_STREAM:
+            self.outputs[handle] = target
+        else:
+            self.others[handle] = target
         if parent is not None:
             key = id(parent)
             self._children[key] = self._children.get(key, 0) + 1
@@ -112,28 +114,32 @@ class HandleTable:
         Raises:
             GuestTrap: as for `get`; or the object has children in this table.
         """
-        target = self.get(resource, handle)
-        if self._children.get(id(target)):
+        entry = self._entries.get(handle)
+        if entry is None or entry[0] != resource:
+            raise self.unknown(handle, resource)
+        target = entry[1]
+        children = self._children
+        if children and id(target) in children:
             raise GuestTrap("resource has children")
-        parent = self._entries.pop(handle)[2]
-        del self._of(resource)[handle]
-        self._streams.pop(id(target), None)
+        del self._entries[handle]
+        if resource == INPUT_STREAM:
+            del self.inputs[handle]
+        elif resource == OUTPUT_STREAM:
+            del self.outputs[handle]
+        else:
+            del self.others[handle]
+        parent = entry[2]
         if parent is not None:
             key = id(parent)
-            left = self._children.get(key, 0) - 1
+            left = children.get(key, 0) - 1
             if left > 0:
-                self._children[key] = left
+                children[key] = left
             else:
-                self._children.pop(key, None)
+                children.pop(key, None)
         index = handle & _INDEX
         self._generations[index] = (self._generations[index] + 1) % _GENERATIONS
         self._free.append(index)
         return target
-
-    def stream_index(self, stream: object) -> int:
-        """The index of the handle under which `stream` is in this table, or `NO_PEER`."""
-        handle = self._streams.get(id(stream))
-        return NO_PEER if handle is None else handle & _INDEX
 
     def unknown(self, handle: int, resource: str = "resource") -> GuestTrap:
         """The error for a handle that does not stand for what the guest says."""
@@ -149,7 +155,7 @@ class HandleTable:
         errors: list[BaseException] = []
         targets = [target for _, target, _ in reversed(self._entries.values())]
         self._entries.clear()
-        for table in (self.inputs, self.outputs, self.others, self._children, self._streams):
+        for table in (self.inputs, self.outputs, self.others, self._children):
             table.clear()
         for target in targets:
             close: Callable[[], object] | None = getattr(target, "close", None)
@@ -159,10 +165,3 @@ class HandleTable:
                 except BaseException as error:
                     errors.append(error)
         return errors
-
-    def _of(self, resource: str) -> dict[int, Any]:
-        if resource == INPUT_STREAM:
-            return self.inputs
-        if resource == OUTPUT_STREAM:
-            return self.outputs
-        return self.others

@@ -23,6 +23,8 @@ __all__ = ["PAGE", "GuestMemory", "direct_memory_is_possible", "predict_memories
 PAGE = 65536
 """Bytes in a page of linear memory."""
 
+_NOTHING = memoryview(b"")
+
 _NONCE_AT = 32
 _NONCE_HALF = 0x7FFF_FFFF_FFFF_FFFF
 """A half must not look like a command, so its top bit is clear."""
@@ -98,13 +100,15 @@ class GuestMemory:
     Attributes:
         base: its address in this process; 0 while that is unknown or must not be used.
         pages: its size at the last verification, in pages of 64 KiB.
+        view: those pages, empty while `base` is 0. Slicing it takes a quarter of the time of ctypes' functions.
     """
 
-    __slots__ = ("_allowed", "_candidates", "_nonce", "base", "pages")
+    __slots__ = ("_allowed", "_candidates", "_nonce", "base", "pages", "view")
 
     def __init__(self, allowed: bool, candidates: Sequence[int] = ()) -> None:
         self.base = 0
         self.pages = 0
+        self.view = _NOTHING
         self._allowed = allowed
         self._candidates = candidates
         self._nonce = b""
@@ -121,7 +125,7 @@ class GuestMemory:
             A half of the nonce; for step 3, 1 when the memory was found and 0 when bytes must be copied.
         """
         if step == 1:
-            self.base = 0
+            self._forget()
             halves = [int.from_bytes(os.urandom(8), "little") & _NONCE_HALF for _ in range(2)]
             self._nonce = b"".join([half.to_bytes(8, "little") for half in halves])
         if step in (1, 2):
@@ -130,9 +134,11 @@ class GuestMemory:
         if step != 3 or not self._nonce:
             return 0
         nonce, self._nonce = self._nonce, b""
-        self.base = self._find(nonce) if self._allowed else 0
+        base = self._find(nonce) if self._allowed else 0
         self.pages = pages
-        return 1 if self.base else 0
+        if base:
+            self._look_at(base)
+        return 1 if base else 0
 
     def address(self, pages: int) -> int:
         """`base`, verified again if the memory has another size than before; 0 when bytes must be copied."""
@@ -143,8 +149,16 @@ class GuestMemory:
     def drop(self) -> None:
         """Never use the address again: the store is about to go."""
         self._allowed = False
-        self.base = 0
+        self._forget()
         self._nonce = b""
+
+    def _look_at(self, base: int) -> None:
+        self.base = base
+        self.view = memoryview((ctypes.c_uint8 * (self.pages * PAGE)).from_address(base)).cast("B")
+
+    def _forget(self) -> None:
+        self.base = 0
+        self.view = _NOTHING
 
     def _grown(self, pages: int) -> None:
         """Without the shim, while it runs a command: a memory that has not moved now ends at its new size."""
@@ -161,8 +175,9 @@ class GuestMemory:
             end = 0
         if end == self.base + pages * PAGE:
             self.pages = pages
+            self._look_at(self.base)
         else:
-            self.base = 0
+            self._forget()
 
     def _find(self, nonce: bytes) -> int:
         try:

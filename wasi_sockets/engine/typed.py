@@ -9,7 +9,6 @@ in both.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +39,6 @@ guest is told, and only one that is no name by any measure ends it."""
 _MASK = 0xFFFF_FFFF
 _MAXIMUM = 0x7FFF_FFFF
 _OUTPUT_STREAM = ResourceType("wasi:io/streams", "output-stream")
-_memmove = ctypes.memmove
 
 
 class _Access:
@@ -96,23 +94,23 @@ class _Access:
 
 
 class _DirectAccess(_Access):
-    """Memory by address. `base` and `pages` are set before each use: they hold until guest code runs."""
+    """Memory by address. `view` and `pages` are set before each use: they hold until guest code runs."""
 
-    __slots__ = ("base", "pages")
+    __slots__ = ("pages", "view")
 
-    base: int
+    view: memoryview
     pages: int
 
     def read(self, address: int, size: int) -> bytes:
         if address + size > self.pages << 16:
             commands.check_range(address, size, self.pages)
-        return ctypes.string_at(self.base + address, size)
+        return self.view[address : address + size].tobytes()
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         size = len(data)
         if address + size > self.pages << 16:
             commands.check_range(address, size, self.pages)
-        _memmove(self.base + address, data if data.__class__ is bytes else bytes(data), size)
+        self.view[address : address + size] = data
 
 
 class _CopyAccess(_Access):
@@ -235,7 +233,7 @@ class _MemoryItem:
         if not base:
             return self._guest.start(self._copied(pages, flat))
         access = self._direct
-        access.base = base
+        access.view = memory.view
         access.pages = pages
         arguments = self._lift(flat, access)
         if access.taken:
@@ -306,7 +304,7 @@ class _MemoryItem:
         base = memory.base if pages == memory.pages else memory.address(pages)
         if base:
             access = self._direct
-            access.base = base
+            access.view = memory.view
             access.pages = pages
             self._lowering.store(result, flat[-1], addresses, access)
             return self._permit_of(result) if self._mints_streams else 0

@@ -91,18 +91,12 @@
         (i32.store offset=12 (local.get $slot) (local.get $level))
         (if (i32.eqz (local.get $level)) (then (i32.store offset=16 (local.get $slot) (global.get $turn)))))))
   ;; $wanted: 0, or the item, plus one, whose resource it must be.
-  (func $attach (param $slot i32) (param $handle i32) (param $wanted i64) (local $answer i64) (local $peer i32)
+  (func $attach (param $slot i32) (param $handle i32) (param $wanted i64) (local $answer i64)
     (local.set $answer (call $call1 (i64.const %attach%)
       (i64.or (i64.extend_i32_u (local.get $handle)) (i64.shl (local.get $wanted) (i64.const 32)))))
     (memory.fill (local.get $slot) (i32.const 0) (i32.const 32))
     (i32.store offset=4 (local.get $slot) (i32.and (i32.wrap_i64 (local.get $answer)) (i32.const 255)))
     (call $set_level (local.get $slot) (i32.wrap_i64 (i64.shr_u (local.get $answer) (i64.const 32))))
-    (local.set $peer (i32.and (i32.shr_u (i32.wrap_i64 (local.get $answer)) (i32.const 8)) (i32.const 0xfffff)))
-    (if (i32.ne (local.get $peer) (i32.const 0xfffff)) (then
-      (local.set $peer (call $entry (local.get $peer)))
-      (if (i32.load (local.get $peer)) (then
-        (i32.store offset=24 (local.get $slot) (i32.load (local.get $peer)))
-        (i32.store offset=24 (local.get $peer) (local.get $handle))))))
     (i32.store (local.get $slot) (local.get $handle)))
   (func $python_owned (param $handle i32)
     (if (i32.ne (i32.and (local.get $handle) (i32.const 0xe0000000)) (i32.const 0x40000000)) (then
