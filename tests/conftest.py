@@ -71,7 +71,7 @@ def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
         leftovers.close()
     found = leftovers.found()
     if found:
-        pytest.fail(f"left behind: {', '.join(found)}", pytrace=False)
+        pytest.fail(f"left behind, {len(found)} in all: {', '.join(found[:5])}", pytrace=False)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

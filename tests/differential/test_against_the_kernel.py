@@ -110,6 +110,14 @@ FOUND: dict[str, list[Operation]] = {
         Send(2, 1000),
         Receive(2),
     ],
+    "a reset behind a queue is seen when the queue is dropped": [
+        *PAIR,
+        Send(1, 10),
+        Send(2, 10),
+        Close(1),
+        Shutdown(2, "receive"),
+        Receive(2, 500),
+    ],
     "an abort after the end was sent leaves the end": [
         *PAIR,
         Send(2, 10),

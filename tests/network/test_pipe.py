@@ -91,6 +91,7 @@ def test_a_pipe_is_a_queue_of_bytes_with_four_ways_to_end(operations: list[tuple
                 model.drop("broken")
             elif name == "discard":
                 model.drop("discarding")
+                model.after_read()
             elif name == "abort":
                 model.drop("reset")
             elif not model.ended:
@@ -108,6 +109,15 @@ def test_a_pipe_is_a_queue_of_bytes_with_four_ways_to_end(operations: list[tuple
         room = max(0, 100 - len(model.queue))
         assert pipe.permit() == (-2 if model.reset else -1 if model.ended or model.broken else room)
         assert pipe.room() == room
+
+
+def test_a_reset_behind_a_queue_comes_when_the_queue_is_dropped() -> None:
+    pipe = Pipe(100)
+    pipe.write(b"answer")
+    pipe.abort_after_queued()
+    assert (pipe.available(), pipe.reset) == (6, False)
+    pipe.discard()
+    assert (pipe.available(), pipe.reset) == (-2, True)
 
 
 @given(

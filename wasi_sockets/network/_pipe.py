@@ -225,7 +225,10 @@ class Pipe:
         if not self.discarding:
             self.discarding = True
             self._drop_queue()
-            self._changed()
+            if self._reset_when_read:
+                self.abort()
+            else:
+                self._changed()
 
     def abort(self) -> None:
         """Reset: what is queued is gone."""
