@@ -35,7 +35,7 @@ async def serve(
 
         def admit() -> None:
             while (connection := backlog.try_accept()) is not None:
-                handlers.start_soon(_handle, handler, TcpStream(connection))
+                handlers.start_soon(_handle, handler, TcpStream(connection, just_scheduled=True))
             if backlog.closed:
                 closed.set()
             else:

@@ -23,6 +23,9 @@ __all__ = ["SocketView", "TcpListener", "TcpStream"]
 # What receive_some takes at most when it is not told.
 _DEFAULT_RECEIVE: Final = 64 * 1024
 
+# Round trips with a guest, at most, between two turns of the trio loop.
+_TURNS: Final = 16
+
 
 def _raise_broken(pipe: Pipe) -> NoReturn:
     """Raise trio's error for a connection that can no longer be used, chained from the socket error."""
@@ -79,16 +82,24 @@ class TcpStream(trio.abc.HalfCloseableStream):
     """
 
     __slots__ = (
+        "_answered",
         "_closed",
         "_has_yielded",
         "_receive_pipe",
         "_receiving",
         "_send_pipe",
         "_sending",
+        "_turns",
         "connection",
     )
 
-    def __init__(self, connection: TcpConnection) -> None:
+    def __init__(self, connection: TcpConnection, *, just_scheduled: bool = False) -> None:
+        """The stream of a connection.
+
+        Args:
+            connection: which nobody else uses any more.
+            just_scheduled: it goes to a task that begins with it, so that the first receive need not yield.
+        """
         self.connection: Final = connection
         self._receive_pipe: Final = connection.receive_pipe
         self._send_pipe: Final = connection.send_pipe
@@ -96,6 +107,8 @@ class TcpStream(trio.abc.HalfCloseableStream):
         self._sending = False
         self._closed = False
         self._has_yielded = False  # in `receive_some`, since the last send
+        self._answered = just_scheduled  # inside the last send: by a guest, which runs in the operation that wakes it
+        self._turns = 0  # receives in a row that did not yield
 
     def __repr__(self) -> str:
         return (
@@ -138,7 +151,14 @@ class TcpStream(trio.abc.HalfCloseableStream):
         self._receiving = True
         try:
             if pipe.buffered or pipe.available():
-                await checkpoint()
+                # An answer that came inside the send: going round the loop for it would be a third of the round
+                # trip. So many times in a row, so that nobody keeps the loop.
+                if self._answered and self._turns < _TURNS:
+                    self._turns += 1
+                    await checkpoint_if_cancelled()
+                else:
+                    self._turns = 0
+                    await checkpoint()
             while True:
                 # From here on nothing is awaited once data was taken, so that no cancellation can lose it.
                 if pipe.buffered:
@@ -172,7 +192,10 @@ class TcpStream(trio.abc.HalfCloseableStream):
         try:
             await checkpoint_if_cancelled()
             if data.__class__ is bytes and len(data) <= pipe.permit():
+                receive_pipe = self._receive_pipe
+                waits = not receive_pipe.available()
                 pipe.write(data)
+                self._answered = waits and receive_pipe.available() != 0
                 # Yield after the write, so that the reader woken by it runs in the same turn of the loop. Not
                 # after the first write since `receive_some`, which did yield: one write for each of its yields
                 # cannot keep the loop from others, and makes a server's round trip shorter by a third.
