@@ -42,7 +42,7 @@ class _Virtual:
     async def run(self, transport: str, function: str, arguments: Sequence[Any]) -> int:
         network = wasi_sockets.Network()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.serve_listeners, serve, [network.listen_tcp(_PORT)])
+            await nursery.start(network.serve_tcp, serve, _PORT)
             result = await self.call(network, transport, function, arguments)
             nursery.cancel_scope.cancel()
         network.close()
