@@ -22,7 +22,7 @@ ALLOWED = {
     "component": {"errors"},
     "interposer": {"errors", "component"},
     "engine": {"errors", "component", "interposer.items", "telemetry"},
-    "conformance": {"errors", "facade"},
+    "conformance": {"errors", "facade", "engine.bindings_versions"},
     "facade": {
         "errors", "network", "sockets", "wasi", "component", "interposer", "engine", "telemetry", "conformance",
     },

@@ -6,7 +6,7 @@ import re
 
 import wasmtime
 
-from wasi_sockets.engine.bindings_versions import installed_version, major
+from wasi_sockets.engine.versions import installed_version, major
 
 __all__ = ["binary", "translated"]
 

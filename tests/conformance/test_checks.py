@@ -8,7 +8,9 @@ import pytest
 
 from wasi_sockets.conformance import assemble, checks, run_virtual
 from wasi_sockets.conformance.check import Check
+from wasi_sockets.conformance.differences import VIRTUAL_47
 from wasi_sockets.conformance.interfaces import FUNCTIONS
+from wasi_sockets.engine.bindings_versions import instances_can_be_reopened
 from wasi_sockets.network import Network
 from wasi_sockets.wasi import Host
 from wasi_sockets.wasi.p2 import functions
@@ -46,7 +48,9 @@ UPSTREAM = [
 @pytest.mark.parametrize("direct_memory", [True, False], ids=["direct", "copy"])
 async def test_every_check_passes_here(direct_memory: bool) -> None:
     results = [result async for result in run_virtual(checks(), direct_memory=direct_memory)]
-    assert [result for result in results if result.status != "pass"] == []
+    known = {} if instances_can_be_reopened() else VIRTUAL_47
+    assert [result for result in results if result.status != "pass" and result.name not in known] == []
+    assert {result.name for result in results if result.status == "expected-difference"} == set(known)
     assert len(results) >= 300
     assert {result.name for result in results} == {check.name for check in checks()}
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from typing import Any
 
 import pytest
 from wasmtime import Engine, Store, component
@@ -10,28 +9,6 @@ from wasmtime import Engine, Store, component
 from tests.engine.conftest import compiled
 from tests.engine.test_calls import EVERY_ARITY
 from wasi_sockets.engine import add_to_linker, bindings, bindings_callbacks, instantiate
-
-
-def test_the_installed_wasmtime_is_one_that_is_known() -> None:
-    bindings.check()
-
-
-@pytest.mark.parametrize(
-    ("attribute", "value", "message"),
-    [
-        ("_VALUE_SIZE", 40, "32 bytes, not 40"),
-        ("_VALUE_PAYLOAD", 16, "at 8, not 16"),
-        ("_KINDS", {"STRING": 99}, "STRING"),
-        ("_KINDS", {"NO_SUCH_KIND": 0}, "NO_SUCH_KIND"),
-        ("_FUNCTIONS", ("wasmtime_no_such_function",), "wasmtime_no_such_function"),
-    ],
-)
-def test_whatever_differs_is_named(
-    monkeypatch: pytest.MonkeyPatch, attribute: str, value: Any, message: str
-) -> None:
-    monkeypatch.setattr(bindings, attribute, value)
-    with pytest.raises(ImportError, match=message):
-        bindings.check()
 
 
 async def test_callbacks_go_when_native_code_lets_go_of_them(engine: Engine) -> None:

@@ -15,16 +15,14 @@ from wasmtime import Engine, Store, WasmtimeError, component
 from tests.text_format import binary
 from wasi_sockets.engine import bindings_versions
 from wasi_sockets.engine.bindings_versions import (
-    SUPPORTED,
     add_stock_http,
     external_type,
-    installed_version,
     instances_can_be_reopened,
-    major,
     preopen_directory,
     set_stock_http,
     stock_version,
 )
+from wasi_sockets.engine.versions import SUPPORTED, installed_version, major
 
 HANDLER = "wasi:http/outgoing-handler"
 STOCK_WASI = {45: "0.2.6"}

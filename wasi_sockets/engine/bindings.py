@@ -3,7 +3,7 @@
 The package gives no public way to call a component as a future, to define a function without its slow
 value conversion, or to learn a store's context address; the C library beneath has all three. This file and
 `bindings_callbacks.py` are the only ones that touch `wasmtime._bindings`, `wasmtime._ffi` and underscored
-members; `check()` runs at import and says at once when a release has changed what they rely on.
+members. `bindings_check.py` lists what they rely on, and is asked at import.
 
 The rules of the C API followed here are those of wasmtime's `crates/c-api/src/async.rs` and
 `crates/c-api/src/component/{func,linker}.rs` at version 50.
@@ -21,11 +21,12 @@ import wasmtime
 from wasmtime import Engine, Store, WasmtimeError, _ffi, component
 from wasmtime import _bindings as _capi
 
+from wasi_sockets.engine.self_check import require_usable
+
 __all__ = [
     "NativeCall",
     "ObservedConfig",
     "Signature",
-    "check",
     "context_address",
     "detach_store",
     "error_from_address",
@@ -41,59 +42,9 @@ __all__ = [
 _VALUE_SIZE = 32
 _VALUE_PAYLOAD = 8
 _U8 = 2
-_KINDS = {"BOOL": 0, "U8": _U8, "U32": 6, "U64": 8, "STRING": 12, "LIST": 13}
-_FUNCTIONS = (
-    "wasm_byte_vec_new",
-    "wasmtime_call_future_delete",
-    "wasmtime_call_future_poll",
-    "wasmtime_component_func_call_async",
-    "wasmtime_component_linker_instance_add_func",
-    "wasmtime_component_linker_instance_add_func_async",
-    "wasmtime_component_linker_instantiate_async",
-    "wasmtime_component_val_delete",
-    "wasmtime_component_vallist_delete",
-    "wasmtime_component_vallist_new_uninit",
-    "wasmtime_context_epoch_deadline_async_yield_and_update",
-    "wasmtime_context_set_epoch_deadline",
-    "wasmtime_error_new",
-    "wasmtime_store_delete",
-)
+_LIST = 13
 
-
-def check() -> None:
-    """Compare the installed wasmtime with what this file was written for.
-
-    Raises:
-        ImportError: naming every function, size or constant that differs.
-    """
-    wrong = [f"no function {name}" for name in _FUNCTIONS if not hasattr(_ffi.dll, name)]
-    size = ctypes.sizeof(_capi.wasmtime_component_val_t)
-    if size != _VALUE_SIZE:
-        wrong.append(f"a component value has {size} bytes, not {_VALUE_SIZE}")
-    offset = _capi.wasmtime_component_val_t.of.offset
-    if offset != _VALUE_PAYLOAD:
-        wrong.append(f"the payload of a component value is at {offset}, not {_VALUE_PAYLOAD}")
-    for name, kind in _KINDS.items():
-        found = getattr(_ffi, f"WASMTIME_COMPONENT_{name}", None)
-        if found is None or found.value != kind:
-            wrong.append(f"component value kind {name} is not {kind}")
-    for owner, member in (
-        (wasmtime.Config, "_consume"),
-        (Store, "_context"),
-        (Store, "_consume"),
-        (WasmtimeError, "_from_ptr"),
-        (component.Instance, "_from_raw"),
-    ):
-        if not hasattr(owner, member):
-            wrong.append(f"{owner.__name__} has no {member}")
-    if wrong:
-        raise ImportError(
-            "the installed wasmtime package is not one that wasi_sockets knows (it supports >=50,<51): "
-            + "; ".join(wrong)
-        )
-
-
-check()
+require_usable()
 
 if sys.version_info[:3] == (3, 14, 0):
     warnings.warn(
@@ -359,12 +310,12 @@ def _to_native(value_type: Any, store: Store, value: Any, pointer: Any) -> None:
     _capi.wasmtime_component_vallist_new_uninit(ctypes.byref(raw), size)
     if size:
         ctypes.memmove(raw.data, bytes(values), len(values))
-    pointer.contents.kind = _KINDS["LIST"]
+    pointer.contents.kind = _LIST
     pointer.contents.of.list = raw
 
 
 def _from_native(value_type: Any, value: Any) -> Any:
-    if not _is_bytes(value_type) or value.kind != _KINDS["LIST"]:
+    if not _is_bytes(value_type) or value.kind != _LIST:
         return value_type.convert_from_c(value)
     raw = value.of.list
     size = raw.size

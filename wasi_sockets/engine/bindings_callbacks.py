@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from wasmtime import _bindings as _capi
 from wasmtime import component
 
 from wasi_sockets.engine.bindings import error_from_address, raw_function, strlen_address
@@ -329,6 +328,3 @@ _add_async: Callable[..., int | None] = raw_function(
     ctypes.c_void_p,
     _Finalizer,
 )
-
-if ctypes.sizeof(_capi.wasmtime_async_continuation_t) != 24:
-    raise ImportError("wasmtime's async continuation is not the three words that wasi_sockets knows")

@@ -8,54 +8,25 @@ the installed package is asked, so that a shim depends on a version number only 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from typing import Any
 
 import wasmtime
 from wasmtime import Engine, Store, WasiConfig, WasmtimeError, component
 from wasmtime import _bindings as _capi
 
 __all__ = [
-    "NEWEST_TESTED",
-    "OLDEST_SUPPORTED",
-    "SUPPORTED",
     "add_stock_http",
     "external_type",
-    "installed_version",
     "instances_can_be_reopened",
-    "major",
     "preopen_directory",
     "set_stock_http",
     "stock_version",
 ]
 
-OLDEST_SUPPORTED: Final = 45
-"""The first with asynchronous component calls in its C library."""
-
-NEWEST_TESTED: Final = 50
-"""The last that `make test-matrix` has passed on. A newer one runs, with a warning, if the deep check passes."""
-
-SUPPORTED: Final = f">={OLDEST_SUPPORTED},<{NEWEST_TESTED + 1}"
-
 _MOST_PATCHES = 100
 """WASI 0.2 patch versions that are tried; 0.2.12 is the newest of 2026."""
-
-
-def installed_version() -> str:
-    """The version of the installed package `wasmtime`; empty when it has no metadata."""
-    try:
-        return version("wasmtime")
-    except PackageNotFoundError:
-        return ""
-
-
-def major(text: str) -> int | None:
-    """The major number of a version, None when it has none."""
-    found = re.match(r"\d+", text)
-    return int(found.group()) if found else None
 
 
 def external_type(external: Any) -> Any:

@@ -61,6 +61,11 @@ class Guest:
         """Whether the guest has ended."""
         return self._state.closed
 
+    @property
+    def uses_direct_memory(self) -> bool:
+        """Whether bytes have been moved by address; False too for a guest that has moved none yet."""
+        return self._state.found_memory
+
     # Ctrl-C must not raise inside a callback: before its first line nothing could catch it, and native code would
     # go on with a half-made answer. trio delivers it at the next checkpoint instead, at the latest when the tick
     # of the guest ends.

@@ -125,6 +125,11 @@ class GuestState:
         """Whether memories may be used by address at all."""
         return self._direct
 
+    @property
+    def found_memory(self) -> bool:
+        """Whether the address of some memory is known."""
+        return any(memory.base for memory in self._memories.values())
+
     def table(self, realm: int) -> HandleTable:
         """The handle table of one component instance inside the guest."""
         table = self._tables.get(realm)
