@@ -15,6 +15,7 @@ from tests.engine.wat_guest import item
 from wasi_sockets.component.types import Borrow, FunctionType, List, Own, Record, ResourceType, Result
 from wasi_sockets.component.values import Err
 from wasi_sockets.engine import memory as memory_module
+from wasi_sockets.engine import typed
 from wasi_sockets.engine.handles import INPUT_STREAM, OUTPUT_STREAM
 from wasi_sockets.errors import GuestTrap
 from wasi_sockets.interposer.items import Item
@@ -503,3 +504,51 @@ def test_a_memory_that_does_not_end_where_it_should_is_given_up(
     assert memory.address(2) == 0x10000  # the size it was verified at: no look at the file
     assert memory.address(3) == 0
     assert memory.address(2) == 0
+
+
+async def test_copying_takes_a_pass_for_each_level_of_pointers(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many pointers there are: a guest must not be able to make work grow with their square."""
+    reads = 0
+    read_memory = typed._CopyAccess.read
+
+    def counted(access: typed._CopyAccess, address: int, size: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return read_memory(access, address, size)
+
+    monkeypatch.setattr(typed._CopyAccess, "read", counted)
+    seen: list[Any] = []
+    kind = FunctionType((("x", List("string")),), "string")
+
+    def function(texts: list[str]) -> str:
+        seen.append(texts)
+        return ""
+
+    count = 200
+    async with run(GUEST, items(kind), {("t", "f"): function}, direct_memory=False) as guest:
+        pointers = b"".join((12288 + 2 * n).to_bytes(4, "little") + b"\2\0\0\0" for n in range(count))
+        await write(guest, 8192, pointers)
+        await write(guest, 12288, b"ab" * count)
+        await guest.call("typed", 8192, count)
+    assert seen == [["ab"] * count]
+    assert reads <= 3 * (count + 1)
+
+
+async def test_what_the_bytes_that_came_mean_is_checked_as_ever(run: Run) -> None:
+    """Zeroes stand in for bytes that are still to come; a trap that they hide comes later."""
+    kind = FunctionType((("x", List("char")),), "string")
+    async with run(GUEST, items(kind), {("t", "f"): lambda _: ""}, direct_memory=False) as guest:
+        await write(guest, 8192, (0x110000).to_bytes(4, "little"))
+        with pytest.raises(GuestTrap, match="Unicode scalar value"):
+            await guest.call("typed", 8192, 1)
+
+
+async def test_list_elements_count_by_what_they_cost(run: Run) -> None:
+    kind = FunctionType((("x", List("string")),), "string")
+    async with run(GUEST, items(kind), {("t", "f"): lambda _: ""}) as guest:
+        await guest.call("locate")
+        await guest.call("grow", 30)
+        with pytest.raises(GuestTrap, match="more than this call may pass"):
+            await guest.call("typed", 0, (typed.MAXIMUM_ARGUMENT_BYTES >> 7) + 1)

@@ -86,6 +86,7 @@ async def test_bytes_beyond_the_memory_are_not_sent(
         await trapped(guest, f"output-stream-{name}", outgoing, at, size, RESULT)
         assert not stream.connection.receive_pipe.buffered
         assert not stream.connection.receive_pipe.delivered
+        await stream.aclose()
 
 
 @TRANSPORTS
@@ -187,6 +188,7 @@ async def test_a_memory_that_grows_between_calls(direct_memory: bool) -> None:
             await guest.call("input-stream-blocking-read", incoming, 4, RESULT)
             assert await handles_at(guest, 2) == [last, 4]
             assert await guest.call("load", last) == 0x68676665
+        await stream.aclose()
 
 
 GREEDY = """

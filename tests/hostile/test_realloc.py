@@ -48,11 +48,12 @@ class Prepared:
     async def __aenter__(self) -> tuple[Guest, Ask]:
         guest = await self._start.__aenter__()
         _, incoming, outgoing = await connect(guest)
-        stream = await self._listener.accept()
-        return guest, await prepare(guest, stream, incoming, outgoing, self._way)
+        self._stream = await self._listener.accept()
+        return guest, await prepare(guest, self._stream, incoming, outgoing, self._way)
 
     async def __aexit__(self, *error: object) -> None:
         await self._start.__aexit__(None, None, None)
+        await self._stream.aclose()
         await self._listener.aclose()
 
 

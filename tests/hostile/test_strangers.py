@@ -96,6 +96,7 @@ async def test_a_stranger_reaches_no_item_of_a_guest_that_runs(name: str) -> Non
                 with pytest.raises(GuestTrap):
                     await stranger.call(name, *arguments)
         await stream.send_all(b"safe")
+        await stream.aclose()
     assert answers == [None]
 
 

@@ -17,7 +17,7 @@ from wasi_sockets.component.values import Err
 __all__ = ["Packer", "packer"]
 
 Packer: TypeAlias = Callable[[Any, Any], bytes]
-"""From a value and the guest to the bytes of the value, without padding at their end."""
+"""From a value and the guest to the bytes of the value."""
 
 _FORMATS = {
     "u8": "B", "s8": "b", "u16": "H", "s16": "h", "u32": "I", "s32": "i",
@@ -105,6 +105,8 @@ def packer(valtype: Type | None) -> Packer | None:
                 )
             if not case.add(payload, start, "value"):
                 return None
+        # To the end, though nobody reads it: all of the value must lie inside the memory (CanonicalABI.md, `store`).
+        case.format += f"{layout(valtype)[0] - case.end}x"
         pack = case.name(struct.Struct(case.format).pack)
         lines.append(f"return {pack}({', '.join(case.expressions)})")
         bodies.append("\n        ".join(lines))
