@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
 
 import wasi_sockets
-from tests.guest_runs import echo
+from tests.guest_runs import echo, interposed_component
 
 Handler = Callable[[wasi_sockets.TcpStream], Awaitable[object]]
 Serving = Callable[..., AbstractAsyncContextManager[int]]
@@ -36,3 +37,15 @@ def serving(network: wasi_sockets.Network) -> Serving:
             nursery.cancel_scope.cancel()
 
     return serving
+
+
+@pytest.fixture(scope="session")
+def guest_file(guest_file: Callable[[str], Path]) -> Callable[[str], Path]:
+    """As for all tests, and compiled already, so that no time limit includes that."""
+
+    def compiled(name: str) -> Path:
+        path = guest_file(name)
+        interposed_component(path)
+        return path
+
+    return compiled
