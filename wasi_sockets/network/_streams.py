@@ -155,6 +155,7 @@ class TcpStream(trio.abc.HalfCloseableStream):
                 # trip. So many times in a row, so that nobody keeps the loop.
                 if self._answered and self._turns < _TURNS:
                     self._turns += 1
+                    self._answered = False
                     await checkpoint_if_cancelled()
                 else:
                     self._turns = 0

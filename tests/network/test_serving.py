@@ -1,0 +1,147 @@
+"""`Network.serve_tcp`: handlers started by the connect itself."""
+
+from __future__ import annotations
+
+import contextvars
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from wasi_sockets.network import Network, TcpStream
+
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="unset")
+
+
+async def shout(stream: TcpStream) -> None:
+    async for data in stream:
+        await stream.send_all(data.upper())
+
+
+async def ask(network: Network, port: int, question: bytes = b"hello") -> bytes:
+    async with await network.connect_tcp("127.0.0.1", port) as stream:
+        await stream.send_all(question)
+        await stream.send_eof()
+        return b"".join([data async for data in stream])
+
+
+async def test_connections_are_served_and_closed() -> None:
+    network = Network()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(network.serve_tcp, shout, 8080)
+        assert [await ask(network, 8080) for _ in range(3)] == [b"HELLO"] * 3
+        await wait_all_tasks_blocked()
+        assert [record.state for record in network.sockets()] == ["listening"]
+        nursery.cancel_scope.cancel()
+    assert network.sockets() == []
+
+
+async def test_connects_in_one_turn_are_all_served() -> None:
+    network = Network()
+    answers: list[bytes] = []
+
+    async def one(number: int) -> None:
+        answers.append(await ask(network, 8080, b"%d" % number))
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(network.serve_tcp, shout, 8080)
+        async with trio.open_nursery() as clients:
+            for number in range(300):
+                clients.start_soon(one, number)
+        nursery.cancel_scope.cancel()
+    assert sorted(answers, key=int) == [b"%d" % number for number in range(300)]
+
+
+async def test_the_handler_sees_the_context_of_whoever_connected() -> None:
+    network = Network()
+    seen: list[str] = []
+
+    async def look(stream: TcpStream) -> None:
+        seen.append(VARIABLE.get())
+
+    async def connect() -> None:
+        VARIABLE.set("the client's")
+        await (await network.connect_tcp("127.0.0.1", 8080)).aclose()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(network.serve_tcp, look, 8080)
+        async with trio.open_nursery() as clients:
+            clients.start_soon(connect)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert seen == ["the client's"]
+
+
+async def test_what_a_handler_raises_ends_the_serving() -> None:
+    network = Network()
+
+    async def fail(stream: TcpStream) -> None:
+        raise ValueError("handler")
+
+    async def client() -> None:
+        async with await network.connect_tcp("127.0.0.1", 8080) as stream:
+            assert await stream.receive_some() == b""
+
+    with pytest.RaisesGroup(ValueError, flatten_subgroups=True):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(network.serve_tcp, fail, 8080)
+            await client()
+            await trio.sleep_forever()
+    assert network.sockets() == []
+
+
+async def test_cancelling_closes_listener_and_connections() -> None:
+    network = Network()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(network.serve_tcp, shout, 8080)
+        client = await network.connect_tcp("127.0.0.1", 8080)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    with pytest.raises(ConnectionRefusedError):
+        await network.connect_tcp("127.0.0.1", 8080)
+    assert await client.receive_some() == b""
+    await client.aclose()
+    assert network.sockets() == []
+
+
+async def test_it_returns_when_the_listener_is_closed_and_the_handlers_are_done() -> None:
+    network = Network()
+    returned = trio.Event()
+
+    async def serve(task_status: trio.TaskStatus[object]) -> None:
+        await network.serve_tcp(shout, task_status=task_status)
+        returned.set()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(serve)
+        client = await network.connect_tcp("127.0.0.1", listener.local_address.port)
+        await listener.aclose()
+        await wait_all_tasks_blocked()
+        assert not returned.is_set()
+        await client.send_all(b"still here")
+        assert await client.receive_some() == b"STILL HERE"
+        await client.aclose()
+        await returned.wait()
+
+
+async def test_handlers_can_outlive_it_in_a_nursery_of_the_caller() -> None:
+    network = Network()
+    async with trio.open_nursery() as handlers:
+        async with trio.open_nursery() as nursery:
+
+            async def serve(task_status: trio.TaskStatus[object]) -> None:
+                await network.serve_tcp(shout, 8080, handler_nursery=handlers, task_status=task_status)
+
+            await nursery.start(serve)
+            client = await network.connect_tcp("127.0.0.1", 8080)
+            nursery.cancel_scope.cancel()
+        await client.send_all(b"x")
+        assert await client.receive_some() == b"X"
+        await client.aclose()
+
+
+async def test_a_taken_port_is_said_before_anything_is_served() -> None:
+    network = Network()
+    async with network.listen_tcp(8080), trio.open_nursery() as nursery:
+        with pytest.raises(OSError, match="in use"):
+            await nursery.start(network.serve_tcp, shout, 8080)
