@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_inspect(commands)
     add_conformance_parser(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -122,6 +123,17 @@ def _add_inspect(commands: argparse._SubParsersAction[_Parser]) -> None:
     inspect.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="check that the installed wasmtime is one that works",
+        description="Check the installed wasmtime: what can be seen of it, and what it does when it is tried.",
+        epilog="exit codes: 0; 126 when something is wrong.",
+        allow_abbrev=False,
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _version() -> str:
     try:
         return version("wasi-sockets")
@@ -157,6 +169,10 @@ def _dispatch(options: argparse.Namespace, guest_arguments: list[str]) -> int:
         from service.conformance import conformance
 
         return conformance(options)
+    if options.command == "doctor":
+        from service._doctor import doctor
+
+        return doctor(as_json=options.json)
     from service._inspect import inspect
 
     return inspect(options.guest, as_json=options.json)
