@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Final
 
 import trio
@@ -37,6 +38,7 @@ from wasi_sockets.network._tcp import (
 from wasi_sockets.network._udp import DEFAULT_RECEIVE_BUFFER, UdpEndpoint
 from wasi_sockets.network._udp_socket import UdpSocket
 from wasi_sockets.network._waiting import wait_for
+from wasi_sockets.network.trio_sockets import install
 
 __all__ = ["Network"]
 
@@ -421,6 +423,22 @@ class Network:
         ip = self.resolve(host)[0] if isinstance(host, str) else host
         reservation = self.reserve("udp", SocketAddress(ip, port), owner=owner)
         return UdpSocket(self.start_udp(reservation, receive_buffer), self.resolve)
+
+    def installed(self, *, owner: object = None) -> AbstractContextManager[None]:
+        """Make this network the one that `trio.socket` sees: ``with network.installed(): ...``.
+
+        Within it every IP socket and every name lookup of trio in this `trio.run`, in whatever task, is of this
+        network, and so is what stands on them, unmodified: `trio.open_tcp_stream`, `trio.serve_tcp`, httpx... What
+        was made within keeps working after it. Contexts may be nested; the innermost counts. Unix sockets stay the
+        kernel's, and so does what code makes of `socket.socket` by itself.
+
+        Args:
+            owner: of all the sockets; see `release`.
+
+        Raises:
+            RuntimeError: outside of `trio.run`.
+        """
+        return install(self, owner)
 
     # What exists
 

@@ -1,0 +1,9 @@
+"""`trio.socket` on a private network: what stands on it, unmodified, then needs no kernel."""
+
+from __future__ import annotations
+
+from wasi_sockets.network.trio_sockets.datagram import DatagramSocket
+from wasi_sockets.network.trio_sockets.installation import install, kernel_sockets
+from wasi_sockets.network.trio_sockets.stream import StreamSocket
+
+__all__ = ["DatagramSocket", "StreamSocket", "install", "kernel_sockets"]
