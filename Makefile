@@ -18,6 +18,8 @@ LEAKS := $(BIN)/python -m tools.leaks
 SOAK := $(BIN)/python tools/soak.py
 DIFFERENTIAL := $(BIN)/python tools/differential.py
 BENCH := $(BIN)/python -m benchmarks --stock $(STOCK)/bin/python
+MATRIX := $(BIN)/python tools/matrix.py
+OWN_VERSION = $(shell $(BIN)/python -c 'import sys; print("{}.{}".format(*sys.version_info[:2]))')
 BUILD_GUESTS := $(BIN)/python tests/guests/build.py
 
 COVERED_BY := tests/network tests/sockets tests/wasi tests/differential
@@ -26,7 +28,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup guests demo test coverage lint format types fuzz leaks soak differential bench lock news clean
+.PHONY: help setup guests demo test coverage test-matrix test-oldest compare lint format types fuzz leaks soak \
+        differential bench lock news clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
@@ -69,6 +72,18 @@ coverage: $(ENVIRONMENT) ## lines of network/ and sockets/ that their tests reac
 	$(BIN)/python -m coverage run -m pytest $(COVERED_BY) $(ARGS)
 	@for room in network sockets; do \
 	  $(BIN)/python -m coverage report --include="wasi_sockets/$$room/*" || exit 1; done
+
+test-matrix: $(ENVIRONMENT) ## wasmtime 45 to 50, and every CPython at hand (ARGS='--wasmtime 45.0.0')
+	@$(BUILD_GUESTS)
+	$(MATRIX) $(ARGS)
+
+test-oldest: $(ENVIRONMENT) ## the oldest supported wasmtime, the suites that touch it most
+	@$(BUILD_GUESTS)
+	$(MATRIX) tests/engine tests/facade --wasmtime 45.0.0 --python $(OWN_VERSION)
+
+compare: $(ENVIRONMENT) ## what changed from one wasmtime to another (OLD=50.0.1 NEW=51.0.0)
+	@$(BUILD_GUESTS)
+	$(BIN)/python tools/compare_wasmtime.py $(OLD) $(NEW) $(ARGS)
 
 lint: $(ENVIRONMENT) ## ruff: rules and formatting
 	$(BIN)/ruff check .

@@ -64,7 +64,7 @@ STRUCTURES: Final[dict[str, tuple[int, dict[str, int]]]] = {
 """C structures that are read or written by address: bytes, and where their fields lie."""
 
 OPAQUE: Final = ("wasmtime_component_instance_t", "wasmtime_component_func_t")
-"""Structures that are only handed on, whatever their size: the latter grew from 16 to 24 bytes in 49."""
+"""Structures that are only handed on, whatever their size: the latter grew from 24 to 32 bytes in 49."""
 
 KINDS: Final = {"BOOL": 0, "U8": 2, "U32": 6, "U64": 8, "STRING": 12, "LIST": 13}
 """Kinds of component values, `WASMTIME_COMPONENT_*`."""
