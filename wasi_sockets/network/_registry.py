@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from wasi_sockets.network._address import SocketAddress
 from wasi_sockets.network._policy import Use
+from wasi_sockets.network._waiters import Waiters
 
 __all__ = ["Endpoint", "NetworkStatistics", "Protocol", "Registry", "SocketRecord", "SocketState"]
 
@@ -113,6 +114,7 @@ class Registry:
 
     Attributes:
         clock: gives seconds; only differences count.
+        listeners_changed: woken when a listener begins or ends.
         connections_opened, connections_refused, connections_reset, bytes_delivered, datagrams_delivered,
             datagrams_dropped, datagrams_unmatched: see `NetworkStatistics`; `bytes_delivered` without the
             connections that still exist.
@@ -128,10 +130,12 @@ class Registry:
         "datagrams_delivered",
         "datagrams_dropped",
         "datagrams_unmatched",
+        "listeners_changed",
     )
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock: Final = clock
+        self.listeners_changed: Final = Waiters()
         self.connections_opened = 0
         self.connections_refused = 0
         self.connections_reset = 0

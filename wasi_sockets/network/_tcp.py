@@ -127,6 +127,16 @@ class TcpConnection(Endpoint):
             self.send_pipe.abort()
         self._leave()
 
+    def fail(self) -> None:
+        """End as a connection that broke: the peer sees a reset, after what it still has to read. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        self._count_reset()
+        self.receive_pipe.abort()
+        self.send_pipe.abort_after_queued()
+        self._leave()
+
     def _count_reset(self) -> None:
         # Once per connection, whichever end was first.
         if not (self.receive_pipe.reset or self.send_pipe.reset):
@@ -241,6 +251,8 @@ class TcpBacklog(ConnectTarget):
         reservation.take()
         reservation.listener = self
         registry.add(self)
+        if registry.listeners_changed:
+            registry.listeners_changed.wake_all()
 
     def __repr__(self) -> str:
         return f"<TcpBacklog {self.address}, {len(self._queue)} queued{', closed' if self.closed else ''}>"
@@ -289,6 +301,7 @@ class TcpBacklog(ConnectTarget):
         for attempt in pending:
             attempt._fail(outcome)
         self.acceptable.wake_all()
+        self._registry.listeners_changed.wake_all()
 
     def _enter(self, attempt: ConnectAttempt) -> None:
         """A connect that found this listener: queue its connection, or let it wait."""

@@ -1,0 +1,328 @@
+"""The synchronous core of a network: what exists in it, and how to get more without waiting."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from wasi_sockets.network._address import (
+    LOOPBACK,
+    IpAddress,
+    SocketAddress,
+    is_loopback,
+    parse_ip,
+)
+from wasi_sockets.network._border import Border
+from wasi_sockets.network._lookup import Lookup, start_lookup
+from wasi_sockets.network._names import DEFAULT_ZONE, NameTable
+from wasi_sockets.network._pipe import DEFAULT_CAPACITY
+from wasi_sockets.network._policy import Denial, Policy
+from wasi_sockets.network._ports import PortReservation, PortTable
+from wasi_sockets.network._registry import NetworkStatistics, Protocol, Registry, SocketRecord, SocketState
+from wasi_sockets.network._tcp import (
+    DEFAULT_BACKLOG,
+    ConnectAttempt,
+    ConnectTarget,
+    TcpBacklog,
+    TcpConnection,
+)
+from wasi_sockets.network._udp import DEFAULT_RECEIVE_BUFFER, UdpEndpoint
+
+__all__ = ["NetworkCore"]
+
+
+def _os_error(number: int, about: object) -> OSError:
+    return OSError(number, f"{os.strerror(number)}: {about}")
+
+
+class NetworkCore:
+    """What a network can do without waiting, and without a trio loop; see `Network`, which adds the rest.
+
+    The bridges to the outside stand on it, and know its private parts.
+    """
+
+    __slots__ = ("_border", "_buffer_size", "_names", "_ports", "_registry", "closed", "name")
+
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        buffer_size: int = DEFAULT_CAPACITY,
+        policy: Policy | None = None,
+        zone: str = DEFAULT_ZONE,
+        zone_aliases: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if buffer_size < 1:
+            raise ValueError(f"buffer_size must be at least 1, not {buffer_size}")
+        self.name: Final = name
+        self.closed = False
+        self._buffer_size: Final = buffer_size
+        self._registry: Final = Registry(clock)
+        self._border: Final = Border(policy, clock)
+        self._names: Final = NameTable(zone, zone_aliases)
+        self._ports: Final[dict[tuple[Protocol, int], PortTable]] = {
+            ("tcp", 4): PortTable(self._registry, "tcp"),
+            ("tcp", 6): PortTable(self._registry, "tcp"),
+            ("udp", 4): PortTable(self._registry, "udp"),
+            ("udp", 6): PortTable(self._registry, "udp"),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Network {self.name!r}{', closed' if self.closed else ''}>"
+
+    # The synchronous core
+
+    def reserve(
+        self, protocol: Protocol, address: SocketAddress, *, owner: object = None, bridge: bool = False
+    ) -> PortReservation:
+        """Take a port at an address of this network or at the wildcard address; port 0 takes a free one.
+
+        Args:
+            protocol: whose port.
+            address: where.
+            owner: see `release`.
+            bridge: it is for a bridge, which the operator made and no policy is asked about.
+
+        Raises:
+            OSError: EADDRNOTAVAIL if the address is not one of this network, EADDRINUSE if the port is taken
+                or no port is free, ENETDOWN after `close`.
+            PolicyDenied: if the policy does not allow it.
+            ValueError: on an unknown protocol, or a port outside 0..65535.
+        """
+        ip, port = address
+        ports = self._ports.get((protocol, ip.version))
+        if ports is None:
+            raise ValueError(f"unknown protocol: {protocol!r}")
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port must be in 0..65535, not {port}")
+        if self.closed:
+            raise _os_error(errno.ENETDOWN, self)
+        if int(ip) and not is_loopback(ip):
+            raise _os_error(errno.EADDRNOTAVAIL, ip)
+        if self._border.concerns and not bridge:
+            self._border.admit("bind", address, owner)
+        reservation = ports.reserve(ip, port, owner)
+        self._registry.add(reservation)
+        return reservation
+
+    def start_listen(self, reservation: PortReservation, backlog: int = DEFAULT_BACKLOG) -> TcpBacklog:
+        """Listen at a reserved port. The listener takes over the reservation, and its owner.
+
+        Raises:
+            OSError: EINVAL if the reservation was released, or is in use by a listener or a connection.
+            PolicyDenied: if the policy does not allow it. The reservation is then as it was.
+            ValueError: if it is no reservation of a TCP port.
+        """
+        if reservation.protocol != "tcp":
+            raise ValueError(f"not a TCP port: {reservation}")
+        if self._border.concerns:
+            self._border.admit("listen", reservation.address, reservation.owner)
+        return TcpBacklog(self._registry, reservation, backlog, self._buffer_size)
+
+    def start_connect(
+        self,
+        remote: SocketAddress,
+        *,
+        reservation: PortReservation | None = None,
+        owner: object = None,
+    ) -> ConnectAttempt:
+        """Connect to a listener, from a reserved port or an ephemeral one.
+
+        The result may be decided already. The attempt takes over the reservation and its owner: the port is
+        free again as soon as the attempt fails or its connection is closed.
+
+        Raises:
+            PolicyDenied: if the policy does not allow it.
+            OSError: ENETUNREACH if `remote` is no address of this network and nothing leads out, EADDRNOTAVAIL if
+                no ephemeral port is free, EINVAL if the reservation was released or is in use, EAFNOSUPPORT if it
+                is of the other IP version, ENETDOWN after `close`. The reservation is always as it was.
+            ValueError: on a port outside 0..65535, or a reservation of no TCP port.
+        """
+        if self.closed:
+            raise _os_error(errno.ENETDOWN, self)
+        ip, port = remote
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port must be in 0..65535, not {port}")
+        if not int(ip):
+            # As on Linux, where connecting to the wildcard address is connecting to this host: to the socket's own
+            # address, if it has one.
+            own = None if reservation is None else reservation.address.ip
+            ip = own if own is not None and int(own) and own.version == ip.version else LOOPBACK[ip.version]
+            remote = SocketAddress(ip, port)
+        border = self._border
+        target: ConnectTarget | None = None
+        if owner is None and reservation is not None:
+            owner = reservation.owner
+        if not is_loopback(ip):
+            target = border.leave("connect", remote, owner).connects
+        elif border.concerns:
+            border.admit("connect", remote, owner)
+        ports = self._ports["tcp", ip.version]
+        if reservation is None:
+            try:
+                # 127.0.0.1 also towards 127.0.0.2, as Linux chooses the source address.
+                reservation = ports.reserve(LOOPBACK[ip.version], 0, owner)
+            except OSError as error:
+                raise _os_error(errno.EADDRNOTAVAIL, "no ephemeral port is free") from error
+        else:
+            if reservation.protocol != "tcp":
+                raise ValueError(f"not a TCP port: {reservation}")
+            if reservation.address.ip.version != ip.version:
+                raise _os_error(errno.EAFNOSUPPORT, remote)
+        if target is None and (found := ports.find(ip, port)) is not None:
+            target = found.listener
+            if border.concerns and not border.permits("accept", reservation.address, port, found.owner):
+                target = None
+        return ConnectAttempt(self._registry, owner, reservation, remote, target)
+
+    def start_udp(
+        self, reservation: PortReservation, receive_buffer: int = DEFAULT_RECEIVE_BUFFER
+    ) -> UdpEndpoint:
+        """Receive datagrams at a reserved UDP port, and send from it. The endpoint takes over the reservation.
+
+        Raises:
+            OSError: EINVAL if the reservation was released, or is in use.
+            ValueError: if it is no reservation of a UDP port.
+        """
+        if reservation.protocol != "udp":
+            raise ValueError(f"not a UDP port: {reservation}")
+        ports = self._ports["udp", reservation.address.ip.version]
+        return UdpEndpoint(self._registry, ports, reservation, receive_buffer, self._border)
+
+    # Names
+
+    def add_name(self, name: str, *addresses: str | IpAddress) -> None:
+        """Let a name mean these addresses, in this order, instead of what it meant before.
+
+        Raises:
+            ValueError: without an address, if an address is none, or if `name` is no host name.
+        """
+        parsed: list[IpAddress] = []
+        for address in addresses:
+            ip = parse_ip(address) if isinstance(address, str) else address
+            if ip is None:
+                raise ValueError(f"not an IP address: {address!r}")
+            parsed.append(ip)
+        self._names.add(name, tuple(parsed))
+
+    def add_service_name(self, service: str, *addresses: str | IpAddress) -> str:
+        """Name a service ``<service>.svc.internal``, in the network's zone; 127.0.0.1 and ::1 without addresses.
+
+        Returns:
+            The full name.
+
+        Raises:
+            ValueError: if an address is none, or the service cannot be named so.
+        """
+        name = self._names.service_name(service)
+        self.add_name(name, *(addresses or LOOPBACK.values()))
+        return name
+
+    def remove_name(self, name: str) -> None:
+        """Forget a name.
+
+        Raises:
+            KeyError: if it is not known.
+        """
+        self._names.remove(name)
+
+    @property
+    def names(self) -> dict[str, tuple[IpAddress, ...]]:
+        """A copy of all names and their addresses."""
+        return self._names.names()
+
+    def resolve(self, name: str) -> list[IpAddress]:
+        """The addresses of a name of this network, or of an IP literal, at least one, best first.
+
+        Nobody outside is asked; see `lookup`.
+
+        Raises:
+            socket.gaierror: EAI_NONAME if the name is not known here.
+        """
+        return self._names.resolve(name)
+
+    def start_lookup(self, name: str, *, owner: object = None) -> Lookup:
+        """Look a name up, as guests do: here, or with the real resolver if the policy allows it and `egress` runs.
+
+        Names of the reserved zone never leave. The result may be decided already. What the resolver gave may then
+        be connected and sent to where a rule has the name.
+
+        Args:
+            name: a name, or an IP literal, which is its own address.
+            owner: for the records of denials.
+        """
+        return start_lookup(self._names, self._border, name, owner)
+
+    # What exists
+
+    def sockets(self) -> list[SocketRecord]:
+        """Every socket as it is: bound ports, listeners, connects in progress, both ends of connections, UDP."""
+        now = self._registry.clock()
+        return [endpoint.describe(now) for endpoint in self._registry]
+
+    def statistics(self) -> NetworkStatistics:
+        """Counts of what exists and of what happened. Takes time in proportion to the number of sockets."""
+        registry = self._registry
+        gate = self._border.gate
+        states: Counter[SocketState] = Counter()
+        buffered = 0
+        delivered = registry.bytes_delivered
+        now = registry.clock()
+        for endpoint in registry:
+            states[endpoint.describe(now).state] += 1
+            if isinstance(endpoint, TcpConnection):
+                buffered += endpoint.receive_pipe.buffered
+                delivered += endpoint.receive_pipe.delivered
+            elif isinstance(endpoint, UdpEndpoint):
+                buffered += endpoint.buffered
+        return NetworkStatistics(
+            sockets=dict(states),
+            buffered_bytes=buffered,
+            connections_opened=registry.connections_opened,
+            connections_refused=registry.connections_refused,
+            connections_reset=registry.connections_reset,
+            bytes_delivered=delivered,
+            datagrams_delivered=registry.datagrams_delivered,
+            datagrams_dropped=registry.datagrams_dropped,
+            datagrams_unmatched=registry.datagrams_unmatched,
+            denials={} if gate is None else dict(gate.counts),
+        )
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy that it was made with."""
+        return None if self._border.gate is None else self._border.gate.policy
+
+    def denials(self) -> list[Denial]:
+        """The last 256 uses that the policy denied, or in audit mode would have denied, oldest first.
+
+        Each different one is also logged once, to the logger ``wasi_sockets.policy``; all are counted in
+        `statistics`.
+        """
+        return [] if self._border.gate is None else list(self._border.gate.recent)
+
+    # The end
+
+    def release(self, owner: object) -> None:
+        """End everything of `owner` (by identity): connections are reset, ports freed. For a guest that died.
+
+        What wakes up meanwhile may not create new sockets for the same owner.
+
+        Raises:
+            ValueError: for None, which is everything that has no owner.
+        """
+        if owner is None:
+            raise ValueError("None is no owner")
+        for endpoint in self._registry.owned_by(owner):
+            endpoint.abort()
+
+    def close(self) -> None:
+        """End everything: connections are reset, ports freed, and nothing new can be made. Idempotent."""
+        self.closed = True
+        for endpoint in self._registry:
+            endpoint.abort()

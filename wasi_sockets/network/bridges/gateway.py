@@ -1,0 +1,155 @@
+"""Where connects of a network leave it: each waits until a real connection stands, and fails as that does."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import trio
+
+from wasi_sockets.network._address import SocketAddress
+from wasi_sockets.network._ports import PortReservation
+from wasi_sockets.network._registry import Registry, SocketRecord
+from wasi_sockets.network._tcp import ConnectAttempt, ConnectTarget, connect_pair
+from wasi_sockets.network.bridges.splice import RealStream, splice
+
+__all__ = ["Gateway"]
+
+_logger: Final = logging.getLogger("wasi_sockets.bridges")
+
+#: Connects that may be under way at a time; more are refused. They cost a socket and a task each.
+_MAX_PENDING: Final = 1024
+
+_Connect: TypeAlias = Callable[[SocketAddress], Awaitable[RealStream]]
+
+
+class Gateway(ConnectTarget):
+    """Takes connects like a listener, and carries each to the outside in a task of its own.
+
+    Args:
+        registry: of the network.
+        reservation: the port it stands at, None if it stands at none.
+        address: for the list of sockets.
+        pipe_capacity: of each direction.
+        nursery: for the tasks.
+        connect: makes the real connection for a connect to an address; what it raises, OSError, is what the connect
+            fails with.
+    """
+
+    __slots__ = ("_capacity", "_closed", "_connect", "_nursery", "_pending", "_reservation", "address")
+
+    def __init__(
+        self,
+        registry: Registry,
+        reservation: PortReservation | None,
+        address: SocketAddress,
+        pipe_capacity: int,
+        nursery: trio.Nursery,
+        connect: _Connect,
+    ) -> None:
+        super().__init__(registry, None)
+        self.address: Final = address
+        self._capacity: Final = pipe_capacity
+        self._nursery: Final = nursery
+        self._connect: Final = connect
+        self._pending: Final[dict[ConnectAttempt, None]] = {}
+        self._reservation: Final = reservation
+        self._closed = False
+        if reservation is not None:
+            reservation.take()
+            reservation.listener = self
+            registry.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Gateway {self.address}, {len(self._pending)} pending{', closed' if self._closed else ''}>"
+
+    def close(self) -> None:
+        """Take no more connects, refuse those under way and free the port. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._registry.remove(self)
+        if self._reservation is not None:
+            self._reservation.listener = None
+            self._reservation.free()
+        for attempt in list(self._pending):
+            attempt._fail("refused")
+
+    def abort(self) -> None:
+        """Close it, and end the bridge that it belongs to."""
+        self.close()
+        self._nursery.cancel_scope.cancel()
+
+    def describe(self, now: float) -> SocketRecord:
+        return SocketRecord(
+            "tcp",
+            self.address,
+            None,
+            "listening",
+            len(self._pending),
+            _MAX_PENDING,
+            self.owner,
+            now - self.created,
+        )
+
+    def _enter(self, attempt: ConnectAttempt) -> None:
+        if self._closed or len(self._pending) >= _MAX_PENDING:
+            attempt._fail("refused")
+            return
+        self._pending[attempt] = None
+        self._nursery.start_soon(self._carry, attempt)
+
+    def _forget(self, attempt: ConnectAttempt) -> None:
+        self._pending.pop(attempt, None)
+
+    async def _carry(self, attempt: ConnectAttempt) -> None:
+        real = await self._reach(attempt)
+        if real is None:
+            return
+        self._registry.remove(attempt)
+        self._forget(attempt)
+        client, server = connect_pair(self._registry, attempt, None, self._capacity)
+        attempt._succeed(client)
+        failure = await splice(server, real)
+        if failure is not None:
+            _logger.debug("a connection to %s broke: %s", attempt.remote_address, failure)
+
+    async def _reach(self, attempt: ConnectAttempt) -> RealStream | None:
+        """The real connection for an attempt, None if it failed or is not wanted any more."""
+        with trio.CancelScope() as scope:
+            attempt.done.add(scope.cancel)
+            try:
+                real = await self._connect(attempt.remote_address)
+            except (OSError, ssl.CertificateError) as error:
+                attempt.done.discard(scope.cancel)
+                if attempt.state == "pending":
+                    _logger.warning("connecting to %s failed: %s", attempt.remote_address, error)
+                    if isinstance(error, ConnectionRefusedError):
+                        attempt._fail("refused")
+                    else:
+                        attempt._fail("failed", _as_socket_error(error))
+                return None
+            finally:
+                attempt.done.discard(scope.cancel)
+            if attempt.state == "pending":
+                return real
+            real.abort()
+        return None
+
+
+def _as_socket_error(error: OSError) -> OSError:
+    """What a connect may fail with: the numbers of resolvers and of TLS are no error numbers."""
+    if isinstance(error, socket.gaierror):
+        number = errno.EHOSTUNREACH
+    elif isinstance(error, ssl.SSLError):
+        number = errno.ECONNABORTED
+    elif error.errno is None:
+        number = errno.EIO
+    else:
+        return error
+    return OSError(number, os.strerror(number))
