@@ -161,6 +161,13 @@ class Host:
     def _failure(self, owned: int) -> int:
         return handle(77)
 
+    def _drops(self, *codes: int) -> int:
+        for code in codes:
+            if code:
+                assert code >> 32 == DROP
+                del self.things[code & 0xFFFF_FFFF]
+        return 0
+
     def _trap(self, reason: int, detail: int) -> int:
         raise ShimTrap(TRAPS[reason])
 

@@ -284,6 +284,50 @@ def test_a_peer_that_is_another_handle_by_now_is_left_alone() -> None:
     assert shim.guest("available", handle(1, 1)) == 8
 
 
+SOCKET = handle(9)
+
+
+def test_the_streams_of_a_connection_are_dropped_with_their_socket() -> None:
+    shim = connected(0, 10)
+    shim.things[SOCKET] = Thing(OTHER)
+    shim.guest("drop_owned", STREAM, DROP)
+    shim.guest("drop_owned", SECOND, DROP)
+    assert shim.took() == []
+    shim.guest("drop_owned", SOCKET, DROP)
+    assert shim.took() == ["drops"]
+    assert shim.things == {}
+
+
+def test_a_dropped_stream_that_is_used_is_unknown_to_python_too() -> None:
+    shim = connected(5, 10)
+    shim.guest("drop_owned", STREAM, DROP)
+    with pytest.raises(ShimTrap, match="unknown handle"):
+        shim.guest("available", STREAM)
+    assert shim.took() == ["drops", "attach"]
+
+
+def test_a_stream_cannot_be_dropped_twice_before_python_was_told() -> None:
+    shim = connected(5, 10)
+    shim.guest("drop_owned", STREAM, DROP)
+    with pytest.raises(KeyError):  # what this host's table says
+        shim.guest("drop_owned", STREAM, DROP)
+
+
+def test_drops_that_wait_are_few() -> None:
+    shim = host(stream=Thing(INPUT, 0))
+    for number in range(20, 33):
+        shim.things[handle(number)] = Thing(INPUT)
+        shim.guest("prime", handle(number), INPUT, 0, STREAM)
+        shim.guest("drop_owned", handle(number), DROP)
+    assert shim.took() == ["drops", "drops"]
+    assert len(shim.things) == 2
+    shim.guest("send_drops")
+    assert list(shim.things) == [STREAM]
+    shim.took()
+    shim.guest("send_drops")
+    assert shim.took() == []
+
+
 def test_waiting_for_a_stream() -> None:
     shim = host(stream=Thing(INPUT, 0), out=Thing(OUTPUT, 0))
 

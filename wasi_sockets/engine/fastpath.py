@@ -271,6 +271,29 @@ def _drop(guest: GuestState, item: Item) -> Call:
     return drop
 
 
+def _drops(guest: GuestState, item: Item) -> Call:
+    known: dict[int, Call] = {}
+
+    def drops(_pages: int, *codes: int) -> int:
+        for code in codes:
+            if code:
+                number = code >> 32
+                drop = known.get(number)
+                if drop is None:
+                    drop = known[number] = _drop_of(guest, number, item.realm)
+                drop(0, code & _MASK)
+        return 0
+
+    return drops
+
+
+def _drop_of(guest: GuestState, number: int, realm: int) -> Call:
+    item = guest.item(number)
+    if item is None or item.resource is None or item.realm != realm:
+        raise GuestTrap(f"the component's table is inconsistent: item {number} drops nothing here")
+    return _drop(guest, item)
+
+
 def _trap(_guest: GuestState, _item: Item) -> Call:
     def trap(_pages: int, reason: int, detail: int) -> int:
         text = TRAPS[reason] if reason < len(TRAPS) else TRAPS[0]
@@ -464,6 +487,7 @@ _FAST_PATHS: dict[str, Callable[[GuestState, Item], Call]] = {
     "attach": _attach,
     "avail": _avail,
     "check": _check,
+    "drops": _drops,
     "failure": _failure,
     "flush": _flush,
     "hello": _hello,

@@ -155,7 +155,7 @@
 (func $blocking_skip%I% (export "f%I%") (param $stream i32) (param $length i64) (param $result i32)
   (call $guard)
   (if (call $virtual (local.get $stream)) (then
-    (call $locate)
+    (call $send_drops) (call $locate)
     (drop (call $finish%R% (call $wait3 (call $word (i32.const %I%)) (i64.extend_i32_u (local.get $stream)) (local.get $length) (i64.extend_i32_u (local.get $result)))))
     (call $tick) (call $forget) (return)))
   (loop $again
@@ -230,7 +230,7 @@
   (call $guard)
   (if (i64.gt_u (local.get $size) (i64.const 4096)) (then (call $trap (i32.const 10) (i32.wrap_i64 (local.get $size)))))
   (if (call $virtual (local.get $stream)) (then
-    (call $locate)
+    (call $send_drops) (call $locate)
     (drop (call $finish%R% (call $wait3 (call $word (i32.const %I%)) (i64.extend_i32_u (local.get $stream)) (local.get $size) (i64.extend_i32_u (local.get $result)))))
     (call $tick) (call $forget) (return)))
   (block $done
@@ -264,7 +264,7 @@
   (call $same_side (local.get $to) (local.get $from))
   (if (i32.eqz (call $virtual (local.get $to))) (then
     (call $stock_self%I% (local.get $to) (local.get $from) (local.get $length) (local.get $result)) (return)))
-  (call $locate)
+  (call $send_drops) (call $locate)
   (drop (call $finish%R% (call $call4 (call $word (i32.const %I%)) (i64.extend_i32_u (local.get $to)) (i64.extend_i32_u (local.get $from))
     (local.get $length) (i64.extend_i32_u (local.get $result)))))
   (call $forget))
@@ -273,7 +273,7 @@
   (call $guard)
   (call $same_side (local.get $to) (local.get $from))
   (if (call $virtual (local.get $to)) (then
-    (call $locate)
+    (call $send_drops) (call $locate)
     (drop (call $finish%R% (call $wait4 (call $word (i32.const %I%)) (i64.extend_i32_u (local.get $to)) (i64.extend_i32_u (local.get $from))
       (local.get $length) (i64.extend_i32_u (local.get $result)))))
     (call $tick) (call $forget) (return)))

@@ -56,6 +56,7 @@ _FAST = {
     "flush": (1, False),
     "failure": (1, False),
     "trap": (2, False),
+    "drops": (7, False),
     "check": (1, False),
     "wait": (2, True),
     "watch": (7, False),

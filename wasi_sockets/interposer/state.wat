@@ -92,6 +92,7 @@
         (if (i32.eqz (local.get $level)) (then (i32.store offset=16 (local.get $slot) (global.get $turn)))))))
   ;; $wanted: 0, or the item, plus one, whose resource it must be.
   (func $attach (param $slot i32) (param $handle i32) (param $wanted i64) (local $answer i64)
+    (call $send_drops)
     (local.set $answer (call $call1 (i64.const %attach%)
       (i64.or (i64.extend_i32_u (local.get $handle)) (i64.shl (local.get $wanted) (i64.const 32)))))
     (memory.fill (local.get $slot) (i32.const 0) (i32.const 32))
@@ -173,15 +174,36 @@
     (drop (call $wait1 (i64.const %sleep%) (local.get $ns))) (call $tick))
 
   ;; ---------------------------------------------------------------- drops
-  ;; A Python-owned handle. $item tells Python which kind of resource the guest believes it is.
+  ;; A Python-owned handle. $item tells Python which kind of resource the guest believes it is. The two streams of a
+  ;; connection go together with its socket, in one call: until then they are in a list (8 bytes each at 128: item
+  ;; above handle), which is sent before Python could be asked about any of them.
+  (global $dropped (mut i32) (i32.const 0))
+  (func $note_drop (param $handle i32) (param $item i64)
+    (i64.store offset=128 (i32.shl (global.get $dropped) (i32.const 3))
+      (i64.or (i64.shl (local.get $item) (i64.const 32)) (i64.extend_i32_u (local.get $handle))))
+    (global.set $dropped (i32.add (global.get $dropped) (i32.const 1))))
+  (func $send_drops (export "send_drops")
+    (if (i32.eqz (global.get $dropped)) (then (return)))
+    (memory.fill (i32.add (i32.const 128) (i32.shl (global.get $dropped) (i32.const 3))) (i32.const 0)
+      (i32.shl (i32.sub (i32.const 7) (global.get $dropped)) (i32.const 3)))
+    (global.set $dropped (i32.const 0))
+    (drop (call $call7 (i64.const %drops%)
+      (i64.load (i32.const 128)) (i64.load (i32.const 136)) (i64.load (i32.const 144)) (i64.load (i32.const 152))
+      (i64.load (i32.const 160)) (i64.load (i32.const 168)) (i64.load (i32.const 176)))))
   (func (export "drop_owned") (param $handle i32) (param $item i64) (local $slot i32)
     (if (i32.eqz (i32.and (local.get $handle) (i32.const 0x20000000))) (then
       (local.set $slot (call $entry (i32.and (local.get $handle) (i32.const 0xfffff))))
       (if (i32.eq (i32.load (local.get $slot)) (local.get $handle)) (then
-        (if (i32.load offset=20 (local.get $slot)) (then (call $trap (i32.const 1) (local.get $handle))))))))
-    (drop (call $call1 (local.get $item) (i64.extend_i32_u (local.get $handle))))
-    (if (local.get $slot) (then
-      (if (i32.eq (i32.load (local.get $slot)) (local.get $handle)) (then (i32.store (local.get $slot) (i32.const 0)))))))
+        (if (i32.load offset=20 (local.get $slot)) (then (call $trap (i32.const 1) (local.get $handle))))
+        (i32.store (local.get $slot) (i32.const 0))
+        (if (i32.and (i32.ne (i32.load offset=4 (local.get $slot)) (i32.const 3)) (i32.ne (i32.load offset=24 (local.get $slot)) (i32.const 0)))
+          (then
+            (if (i32.eq (global.get $dropped) (i32.const 6)) (then (call $send_drops)))
+            (call $note_drop (local.get $handle) (local.get $item))
+            (return)))))))
+    (if (global.get $dropped)
+      (then (call $note_drop (local.get $handle) (local.get $item)) (call $send_drops))
+      (else (drop (call $call1 (local.get $item) (i64.extend_i32_u (local.get $handle)))))))
 
   ;; ---------------------------------------------------------------- pollables
   (global $free (mut i32) (i32.const 0))         ;; index + 1 of the first free pollable

@@ -67,6 +67,8 @@ def generated(
         lines.append(
             f"(if (i32.eqz (i32.and (local.get 0) (i32.const 0x40000000))) (then (return (call ${stock} {same}))))"
         )
+    if forgets:  # it is about streams, or ends them
+        lines.append("(call $send_drops)")
     if memory:
         lines.append("(call $locate)")
     lines.append(f"(local.set $answer {call})")
