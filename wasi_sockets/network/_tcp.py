@@ -429,7 +429,8 @@ class ConnectAttempt(Endpoint):
         self._target = None
         self.connection = connection
         self.state = "connected"
-        self.done.wake_all()
+        if self.done:
+            self.done.wake_all()
 
     def _fail(self, state: Literal["refused", "reset", "failed"], error: OSError | None = None) -> None:
         registry = self._registry

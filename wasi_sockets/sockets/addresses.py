@@ -70,7 +70,11 @@ def is_connectable(address: SocketAddress, family: AddressFamily) -> bool:
 
     Unlike POSIX, where connecting to the unspecified address reaches the loopback on some systems.
     """
-    return address.port != 0 and int(address.ip) != 0 and is_bindable(address, family)
+    ip, port = address
+    if family is AddressFamily.IPV4 and isinstance(ip, IPv4Address):  # the same, in one look
+        number = int(ip)
+        return port != 0 and number != 0 and number >> 28 != 0xE and number != _IPV4_BROADCAST
+    return port != 0 and int(ip) != 0 and is_bindable(address, family)
 
 
 def is_destination(address: SocketAddress, family: AddressFamily) -> bool:
