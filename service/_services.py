@@ -69,7 +69,7 @@ class Service:
             task_status.started()
 
     async def _serve_asgi(self, task_status: trio.TaskStatus[None]) -> None:
-        from service.asgi import serve_asgi
+        from wasi_sockets.asgi import serve_asgi
 
         status = _Started(task_status)
         try:
@@ -114,7 +114,7 @@ def _target(option: ServiceOption) -> Any:
         return echo
     if option.kind == "asgi":
         try:
-            importlib.import_module("service.asgi")
+            importlib.import_module("wasi_sockets.asgi")
         except ModuleNotFoundError as error:
             raise CommandError(f"--service {option.text}: {error}", USAGE) from error
     target = _import(option)

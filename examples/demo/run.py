@@ -15,7 +15,7 @@ import wasmtime
 from app import app, seen
 
 import wasi_sockets
-from service.asgi import serve_asgi
+from wasi_sockets.asgi import serve_asgi
 
 GUEST = Path(__file__).resolve().parents[2] / "build" / "guests" / "python.wasm"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wasi_sockets.network.trio_sockets.datagram import DatagramSocket
-from wasi_sockets.network.trio_sockets.installation import install, kernel_sockets
+from wasi_sockets.network.trio_sockets.installation import install
 from wasi_sockets.network.trio_sockets.stream import StreamSocket
 
-__all__ = ["DatagramSocket", "StreamSocket", "install", "kernel_sockets"]
+__all__ = ["DatagramSocket", "StreamSocket", "install"]

@@ -106,6 +106,11 @@ class VirtualSocket(trio.socket.SocketType):
         """`AF_INET` or `AF_INET6`."""
         return self._family
 
+    @property
+    def _sock(self: Self) -> Self:
+        # anyio looks behind trio's sockets for their addresses (`SocketAttribute`): there is nothing behind these.
+        return self
+
     # What a kernel socket has and this one has not
 
     def fileno(self) -> int:

@@ -6,7 +6,6 @@ import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -19,24 +18,9 @@ from wasi_sockets.network.trio_sockets.stream import StreamSocket
 if TYPE_CHECKING:
     from wasi_sockets.network._network import Network
 
-__all__ = ["install", "kernel_sockets"]
+__all__ = ["install"]
 
 _TYPE_FLAGS: Final = getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0)
-
-_kernel: Final[ContextVar[bool]] = ContextVar("wasi_sockets_kernel", default=False)
-
-
-@contextmanager
-def kernel_sockets() -> Iterator[None]:
-    """Within it, and in tasks started there, `trio.socket` makes kernel sockets whatever is installed.
-
-    For code that leads from a network to the real one.
-    """
-    token = _kernel.set(True)
-    try:
-        yield
-    finally:
-        _kernel.reset(token)
 
 
 class _Factory(trio.abc.SocketFactory):
@@ -60,9 +44,8 @@ class _Factory(trio.abc.SocketFactory):
             OSError: EPROTONOSUPPORT for IP sockets that are neither TCP nor UDP.
         """
         internet = family in (socket.AF_INET, socket.AF_INET6)
-        if _kernel.get() or not (self.active and internet):
+        if not (self.active and internet):
             if self.previous is not None:
-                # A private network below this one decides in the same way.
                 return self.previous.socket(family, type, proto)
             return trio.socket.from_stdlib_socket(socket.socket(family, type, proto))
         made = socket.AddressFamily(family)
@@ -93,7 +76,7 @@ class _Resolver(NetworkResolver):
         proto: int = 0,
         flags: int = 0,
     ) -> Any:
-        if self.active and not _kernel.get():
+        if self.active:
             return await super().getaddrinfo(host, port, family, type, proto, flags)
         if self.previous is not None:
             return await self.previous.getaddrinfo(host, port, family, type, proto, flags)
@@ -104,7 +87,7 @@ class _Resolver(NetworkResolver):
     async def getnameinfo(
         self, sockaddr: tuple[str, int] | tuple[str, int, int, int], flags: int
     ) -> tuple[str, str]:
-        if self.active and not _kernel.get():
+        if self.active:
             return await super().getnameinfo(sockaddr, flags)
         if self.previous is not None:
             return await self.previous.getnameinfo(sockaddr, flags)

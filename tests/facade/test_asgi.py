@@ -15,7 +15,7 @@ from wasi_sockets import Network, TcpStream
 hypercorn_config = pytest.importorskip("hypercorn.config", reason="the extra asgi is not installed")
 from hypercorn.utils import LifespanFailureError  # noqa: E402
 
-from service.asgi import serve_asgi  # noqa: E402
+from wasi_sockets.asgi import serve_asgi  # noqa: E402
 
 Message = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""ASGI applications on a virtual network: Hypercorn's protocols on streams that are not sockets.
+"""ASGI applications on a virtual network: Hypercorn's protocols on streams that need no socket.
 
     network = wasi_sockets.Network()
     async with trio.open_nursery() as nursery:
@@ -12,14 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import outcome
 import trio
 
-from service._serving import accept_until_closed
-from wasi_sockets import TcpListener, TcpStream
+from wasi_sockets.network import TcpStream
 
 try:
     from hypercorn.config import Config
@@ -39,7 +37,7 @@ __all__ = ["serve_asgi"]
 
 async def serve_asgi(
     app: Any,
-    listeners: Sequence[TcpListener],
+    listeners: Sequence[trio.abc.Listener[Any]],
     *,
     config: Config | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -51,7 +49,8 @@ async def serve_asgi(
 
     Args:
         app: an ASGI 3 application that works under trio (what uses anyio does).
-        listeners: from `Network.listen_tcp`. They are closed in the end.
+        listeners: from `Network.listen_tcp`, or a `trio.SSLListener` on such a one with ``https_compatible=True``,
+            or whatever else accepts streams with a ``socket`` that knows its addresses. They are closed in the end.
         config: Hypercorn's settings; those about sockets, workers and TLS mean nothing here.
         task_status: for `nursery.start`, which returns when the application has started up.
 
@@ -96,7 +95,9 @@ class _Server:
         with suppress(LifespanFailureError), self.life:
             await self.lifespan.handle_lifespan()
 
-    async def serve(self, listeners: Sequence[TcpListener], task_status: trio.TaskStatus[None]) -> None:
+    async def serve(
+        self, listeners: Sequence[trio.abc.Listener[Any]], task_status: trio.TaskStatus[None]
+    ) -> None:
         try:
             await self.tell(self.lifespan.wait_for_startup)
             try:
@@ -105,8 +106,9 @@ class _Server:
                 with trio.CancelScope(shield=True):
                     await self.tell(self.lifespan.wait_for_shutdown)
         finally:
-            for listener in listeners:
-                listener.backlog.close()  # at once: `aclose` is a checkpoint, where a cancelled task would leave
+            with trio.CancelScope(shield=True):
+                for listener in listeners:
+                    await listener.aclose()
 
     async def tell(self, event: Callable[[], Awaitable[None]]) -> None:
         # The channel is closed when an application returned from its lifespan without waiting for events.
@@ -115,21 +117,33 @@ class _Server:
         if self.lifespan.failure is not None:
             raise self.lifespan.failure
 
-    async def accept(self, listeners: Sequence[TcpListener], task_status: trio.TaskStatus[None]) -> None:
+    async def accept(
+        self, listeners: Sequence[trio.abc.Listener[Any]], task_status: trio.TaskStatus[None]
+    ) -> None:
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
-                    accepting.start_soon(partial(accept_until_closed, listener, connections, self.connection))
+                    accepting.start_soon(self.accept_from, listener, connections)
                 task_status.started()
             await self.context.terminated.set()
             connections.cancel_scope.deadline = trio.current_time() + self.config.graceful_timeout
 
-    async def connection(self, stream: TcpStream) -> None:
+    async def accept_from(self, listener: trio.abc.Listener[Any], connections: trio.Nursery) -> None:
+        while True:
+            try:
+                stream = await listener.accept()
+            except trio.ClosedResourceError:
+                return
+            connections.start_soon(self.connection, stream)
+
+    async def connection(self, stream: Any) -> None:
         try:
-            await TCPServer(self.app, self.config, self.context, ConnectionState(self.state.copy()), stream)  # type: ignore[arg-type]
+            await TCPServer(self.app, self.config, self.context, ConnectionState(self.state.copy()), stream)
         except Exception:
             # One broken connection must not end the others. Errors of the application never come here.
-            stream.connection.abort()
+            inner = getattr(stream, "transport_stream", stream)
+            if isinstance(inner, TcpStream):
+                inner.connection.abort()
             await self.config.log.exception("Serving a connection failed")
         finally:
             await trio.aclose_forcefully(stream)
