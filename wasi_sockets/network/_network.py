@@ -10,13 +10,22 @@ import trio
 
 from wasi_sockets.network._address import IpAddress, SocketAddress, parse_ip
 from wasi_sockets.network._core import NetworkCore
+from wasi_sockets.network._registry import Protocol
 from wasi_sockets.network._serving import Handler, serve
 from wasi_sockets.network._streams import TcpListener, TcpStream
 from wasi_sockets.network._tcp import DEFAULT_BACKLOG, TcpConnection
 from wasi_sockets.network._udp import DEFAULT_RECEIVE_BUFFER
 from wasi_sockets.network._udp_socket import UdpSocket
 from wasi_sockets.network._waiting import wait_for
-from wasi_sockets.network.bridges import Resolver, egress, forward, publish, publish_all
+from wasi_sockets.network.bridges import (
+    Resolver,
+    egress,
+    forward,
+    forward_udp,
+    publish,
+    publish_all,
+    publish_udp,
+)
 from wasi_sockets.network.trio_sockets import install
 
 __all__ = ["DEFAULT_READY_SECONDS", "Network"]
@@ -236,21 +245,24 @@ class Network(NetworkCore):
         to: tuple[str | IpAddress, int],
         *,
         host: str | IpAddress = "127.0.0.1",
+        protocol: Protocol = "tcp",
         tls: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
         task_status: trio.TaskStatus[SocketAddress] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Let a TCP port of this network lead to a real host, until cancelled.
+        """Let a port of this network lead to a real host, until cancelled.
 
             await nursery.start(network.forward, 5432, ("db.example.com", 5432))
 
         No policy is asked about the real host: this is the permission. A connect waits until the real one stands,
-        and fails as that does. The name is looked up for each connection.
+        and fails as that does. The name is looked up for each connection. With UDP each sender has a real socket of
+        its own, until nothing has gone through it for five minutes.
 
         Args:
             port: 0 for a free one; the address is what `nursery.start` returns.
             to: real host, a name or an address, and port.
             host: own address, as for `listen_tcp`; ``"host.internal"`` for what is this machine's.
+            protocol: ``"tcp"`` or ``"udp"``.
             tls: speak TLS to the real host, with what this context trusts and the client certificate that it has;
                 guests then speak plainly, and never see keys.
             server_hostname: the name that TLS asks for and verifies, instead of that in `to`.
@@ -259,9 +271,16 @@ class Network(NetworkCore):
         Raises:
             OSError: as from `reserve`.
             socket.gaierror: if the own host's name is not known.
+            ValueError: on TLS over UDP.
         """
         ip = self.resolve(host)[0] if isinstance(host, str) else host
-        await forward(self, SocketAddress(ip, port), to, tls, server_hostname, task_status)
+        listen = SocketAddress(ip, port)
+        if protocol == "tcp":
+            await forward(self, listen, to, tls, server_hostname, task_status)
+        elif tls is not None:
+            raise ValueError("TLS is spoken over TCP, not over UDP")
+        else:
+            await forward_udp(self, listen, to, task_status)
 
     async def publish(
         self,
@@ -269,22 +288,26 @@ class Network(NetworkCore):
         *,
         host: str | IpAddress = "127.0.0.1",
         port: int = 0,
+        protocol: Protocol = "tcp",
         target: str | IpAddress = "localhost",
         ready_within: float = DEFAULT_READY_SECONDS,
         task_status: trio.TaskStatus[SocketAddress] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Let a real TCP port lead to a port of this network, until cancelled.
+        """Let a real port lead to a port of this network, until cancelled.
 
             address = await nursery.start(partial(network.publish, 8080, port=80))
 
-        Whoever listens there sees the real peer's address. No policy is asked, except for rules that deny `accept`.
+        Whoever listens there sees the real peer's address. No policy is asked, except for rules that deny `accept`
+        or `receive`. With UDP a peer is known until nothing has come or gone for five minutes, and may have another
+        port in the network if its own is taken there.
 
         Args:
             virtual_port: where a service listens, now or later.
             host: real address to listen at, this machine only by default; ``"0.0.0.0"`` for all of IPv4.
             port: real port, 0 for a free one; the address is what `nursery.start` returns.
+            protocol: ``"tcp"`` or ``"udp"``.
             target: own address of the service, or a name whose addresses are tried.
-            ready_within: seconds that a connection is held while nobody listens, such as during a restart; it is
+            ready_within: seconds that a TCP connection is held while nobody listens, such as during a restart; it is
                 reset then.
             task_status: for `nursery.start`.
 
@@ -293,7 +316,11 @@ class Network(NetworkCore):
             socket.gaierror: if the target's name is not known.
         """
         ips = self.resolve(target) if isinstance(target, str) else [target]
-        await publish(self, _real_address(host, port), virtual_port, lambda: ips, ready_within, task_status)
+        real = _real_address(host, port)
+        if protocol == "tcp":
+            await publish(self, real, virtual_port, lambda: ips, ready_within, task_status)
+        else:
+            await publish_udp(self, real, virtual_port, lambda: ips, task_status)
 
     async def publish_all(
         self,

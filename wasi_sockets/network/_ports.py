@@ -133,8 +133,11 @@ class ForeignAddress(PortReservation):
     __slots__ = ()
 
     def free(self) -> None:
-        """Nothing is held."""
-        self.released = True
+        """Nobody answers for it any more. Idempotent."""
+        if not self.released:
+            self.released = True
+            if self.protocol == "udp":
+                self._table.give_back_foreign(self.address)
 
 
 class PortTable:
@@ -147,7 +150,7 @@ class PortTable:
         protocol: whose ports these are.
     """
 
-    __slots__ = ("_by_address", "_free", "_registry", "_uses", "protocol")
+    __slots__ = ("_by_address", "_foreign", "_free", "_registry", "_uses", "protocol")
 
     def __init__(self, registry: Registry, protocol: Protocol) -> None:
         self.protocol: Final = protocol
@@ -156,6 +159,7 @@ class PortTable:
         self._by_address: Final[dict[int, PortReservation]] = {}
         # How many addresses have a port reserved: answers for the wildcard, and for ephemeral ports, at once.
         self._uses: Final[dict[int, int]] = {}
+        self._foreign: Final[dict[int, PortReservation]] = {}
         self._free: _FreePorts | None = None
 
     def reserve(self, ip: IpAddress, port: int, owner: object) -> PortReservation:
@@ -203,9 +207,26 @@ class PortTable:
         by_address = self._by_address
         return by_address.get(int(ip) << 16 | port) or by_address.get(port)
 
-    def find_exact(self, ip: IpAddress, port: int) -> PortReservation | None:
-        """Who has exactly that address: a bridge, for addresses that are not the network's own."""
-        return self._by_address.get(int(ip) << 16 | port)
+    def reserve_foreign(self, ip: IpAddress, port: int, owner: object) -> PortReservation:
+        """Let a bridge answer for an address that is not the network's own. It conflicts with no other.
+
+        Raises:
+            OSError: EADDRINUSE if a bridge does so already.
+        """
+        key = int(ip) << 16 | port
+        if key in self._foreign:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        reservation = ForeignAddress(self, self._registry, SocketAddress(ip, port), owner)
+        self._foreign[key] = reservation
+        return reservation
+
+    def give_back_foreign(self, address: SocketAddress) -> None:
+        """Free what `reserve_foreign` gave, if it did; for `ForeignAddress.free` only, which calls it once."""
+        self._foreign.pop(int(address.ip) << 16 | address.port, None)
+
+    def find_foreign(self, ip: IpAddress, port: int) -> PortReservation | None:
+        """The bridge that answers for an address that is not the network's own."""
+        return self._foreign.get(int(ip) << 16 | port)
 
     def _free_ports(self) -> _FreePorts:
         # Made late: most networks never see IPv6, and those with few sockets should stay small.

@@ -181,7 +181,7 @@ class UdpEndpoint(Endpoint):
             target = ports.find(remote.ip, remote.port)
         else:
             # A peer that a bridge brought in has its own address here; the wildcard is none of its addresses.
-            target = ports.find_exact(remote.ip, remote.port)
+            target = ports.find_foreign(remote.ip, remote.port)
             if target is None:
                 way_out = border.leave("send", remote, self.owner)
                 if self.refused or self.closed:
@@ -224,7 +224,7 @@ class UdpEndpoint(Endpoint):
             raise _os_error(errno.EBADF, self)
         remote = self._reachable(remote)
         border = self._border
-        if not is_loopback(remote.ip) and self._ports.find_exact(remote.ip, remote.port) is None:
+        if not is_loopback(remote.ip) and self._ports.find_foreign(remote.ip, remote.port) is None:
             border.leave("send", remote, self.owner)
         elif border.concerns:
             border.admit("send", remote, self.owner)

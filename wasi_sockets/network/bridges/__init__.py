@@ -5,8 +5,9 @@ that runs until cancelled; when it ends, everything that went over it ends too. 
 ends that connection and is logged.
 """
 
+from wasi_sockets.network.bridges.datagram_flows import forward_udp, publish_udp
 from wasi_sockets.network.bridges.egress import Resolver, egress
 from wasi_sockets.network.bridges.forward import forward
 from wasi_sockets.network.bridges.publish import publish, publish_all
 
-__all__ = ["Resolver", "egress", "forward", "publish", "publish_all"]
+__all__ = ["Resolver", "egress", "forward", "forward_udp", "publish", "publish_all", "publish_udp"]

@@ -23,6 +23,7 @@ __all__ = [
     "address_of",
     "connect",
     "connect_host",
+    "connect_udp",
     "listen",
     "open_udp",
     "resolve",
@@ -218,6 +219,21 @@ def open_udp(address: SocketAddress) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def connect_udp(address: SocketAddress) -> socket.socket:
+    """A UDP socket that speaks with one peer only.
+
+    Raises:
+        OSError: ENETUNREACH...
+    """
+    connected = _new_socket(address.ip, socket.SOCK_DGRAM)
+    try:
+        connected.connect(address.sockaddr())
+    except BaseException:
+        connected.close()
+        raise
+    return connected
 
 
 def _only_its_version(made: socket.socket) -> None:
