@@ -18,6 +18,7 @@ or, for the common case, ``await wasi_sockets.run("guest.wasm", arguments, netwo
 
 from __future__ import annotations
 
+from wasi_sockets._background import BackgroundLoop
 from wasi_sockets._component import GuestComponent, load
 from wasi_sockets._guest import add_to_linker, instantiate
 from wasi_sockets._inspection import Extern, Inspection, InterfaceUse, inspect
@@ -36,6 +37,7 @@ from wasi_sockets.network import Network, TcpListener, TcpStream, UdpSocket
 from wasi_sockets.wasi import InputPipe, Limits, OutputPipe
 
 __all__ = [
+    "BackgroundLoop",
     "ComponentError",
     "Extern",
     "Guest",

@@ -27,17 +27,22 @@ _ENDS = (
     "established 127.0.0.1:5432",
     "b'WHO?'\n",
     "hello\n",
+    "hello\n",
+    "200 /from-httpx",
+    "the guest ended with 0",
 )
 
 
 def _programs() -> list[tuple[str, str]]:
-    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/embedding.md")]
+    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/embedding.md", "docs/libraries.md")]
     programs = [program for text in texts for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
     return list(zip(programs, _ENDS, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("program", "end"), _programs(), ids=["run", "instantiate", "network", "udp", "asgi"]
+    ("program", "end"),
+    _programs(),
+    ids=["run", "instantiate", "network", "udp", "asgi", "installed", "httpx", "asyncio"],
 )
 def test_a_program_in_the_documents_runs(
     program: str, end: str, guest_file: Files, tmp_path: Path, environment: dict[str, str]
