@@ -364,6 +364,9 @@ class KernelWorld:
 
     def _receive(self, operation: Receive, each: KernelSocket, expected: Outcome, serial: int) -> Outcome:
         if each.kept:
+            number = each.real.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if number:  # errors come before what is queued
+                raise OSError(number, os.strerror(number))
             data, source = each.kept.popleft()
             return Outcome("datagram", (data, tuple(source[:2])))
         if expected != WOULD_BLOCK:

@@ -118,6 +118,18 @@ FOUND: dict[str, list[Operation]] = {
         Shutdown(2, "receive"),
         Receive(2, 500),
     ],
+    "an error comes before a datagram that was there before": [
+        Open(1, "udp"),
+        Bind(1, at(0)),
+        Open(2, "udp"),
+        Bind(2, at(0)),
+        SendTo(1, 1000, at(PortOf(2))),
+        Close(1),
+        Connect(2, at(PortOf(1))),
+        Send(2, 0),
+        Receive(2),
+        Receive(2),
+    ],
     "an abort after the end was sent leaves the end": [
         *PAIR,
         Send(2, 10),
