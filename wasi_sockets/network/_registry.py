@@ -44,6 +44,8 @@ class SocketRecord:
         send_queue: bytes not yet read by the peer; for a listener, its backlog.
         owner: what was given as `owner`.
         age: seconds since it came to be, by the network's clock.
+        received: bytes read here since then.
+        sent: bytes sent from here since then; of TCP those that the peer has read or may still read, of UDP all.
     """
 
     protocol: Protocol
@@ -54,6 +56,8 @@ class SocketRecord:
     send_queue: int
     owner: object
     age: float
+    received: int = 0
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,8 @@ class TcpConnection(Endpoint):
             self.send_pipe.buffered,
             self.owner,
             now - self.created,
+            self.receive_pipe.delivered,
+            self.send_pipe.delivered + self.send_pipe.buffered,
         )
 
 

@@ -76,6 +76,7 @@ class UdpEndpoint(Endpoint):
         receivable: woken when a datagram or an error comes, and by `close`.
         refused: the next `try_receive` or `send` raises ConnectionRefusedError (rule 2).
         dropped: datagrams that found the receive buffer full.
+        bytes_received, bytes_sent: of all datagrams received and sent so far, without headers.
         closed: takes no datagrams any more, and its port is free.
         closing: called by `close`: what goes on outside on its behalf ends with it.
     """
@@ -87,6 +88,8 @@ class UdpEndpoint(Endpoint):
         "_queue",
         "_reservation",
         "bound_address",
+        "bytes_received",
+        "bytes_sent",
         "closed",
         "closing",
         "dropped",
@@ -112,6 +115,8 @@ class UdpEndpoint(Endpoint):
         self.receive_buffer = receive_buffer
         self.receivable: Final = Waiters()
         self.dropped = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
         self.closed = False
         self.closing: Callable[[], None] | None = None
         self._border: Final = border
@@ -155,7 +160,9 @@ class UdpEndpoint(Endpoint):
         if not self._queue:
             return None
         datagram = self._queue.popleft()
-        self._charge -= len(datagram.data) + DATAGRAM_OVERHEAD
+        size = len(datagram.data)
+        self._charge -= size + DATAGRAM_OVERHEAD
+        self.bytes_received += size
         self._registry.datagrams_delivered += 1
         return datagram
 
@@ -186,12 +193,14 @@ class UdpEndpoint(Endpoint):
                 way_out = border.leave("send", remote, self.owner)
                 if self.refused or self.closed:
                     self._raise_pending()
+                self.bytes_sent += len(data)
                 way_out.send(self, data, remote)
                 return
         if self.refused or self.closed:
             self._raise_pending()
         if border.concerns:
             border.admit("send", remote, self.owner)
+        self.bytes_sent += len(data)
         endpoint = None if target is None else target.endpoint
         source = self.local_address
         if not int(source.ip):
@@ -311,4 +320,6 @@ class UdpEndpoint(Endpoint):
             0,
             self.owner,
             now - self.created,
+            self.bytes_received,
+            self.bytes_sent,
         )
