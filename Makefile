@@ -69,6 +69,7 @@ test: $(ENVIRONMENT) ## every test
 	$(BIN)/python -m pytest $(ARGS)
 
 coverage: $(ENVIRONMENT) ## lines of network/ and sockets/ that their tests reach; fails below 95 %
+	@mkdir -p build
 	$(BIN)/python -m coverage run -m pytest $(COVERED_BY) $(ARGS)
 	@for room in network sockets; do \
 	  $(BIN)/python -m coverage report --include="wasi_sockets/$$room/*" || exit 1; done
