@@ -14,10 +14,12 @@ import trio
 import wasmtime
 
 import wasi_sockets
+from service._bridges import drained, policy_of, warnings_told
+from service._bridges import start as start_bridges
 from service._endings import ending
 from service._exits import CANNOT_RUN, NOT_FOUND, SIGNALLED, TIMED_OUT, CommandError
 from service._options import environment
-from service._services import Service, prepare, release
+from service._services import GRACE, Service, prepare, release
 from service._terminal import Progress, say
 
 __all__ = ["check_file", "load_errors", "run"]
@@ -39,7 +41,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     check_file(options.guest)
     services = prepare(options.service)
     try:
-        return trio.run(_Command(options, arguments, services).run)
+        with warnings_told():
+            return trio.run(_Command(options, arguments, services).run)
     except BaseExceptionGroup as group:
         if group.subgroup(KeyboardInterrupt) is not None:
             raise KeyboardInterrupt from group
@@ -87,16 +90,20 @@ class _Command:
         options = self.options
         engine = wasmtime.Engine(wasi_sockets.config())
         component = await self.load(engine)
-        network = wasi_sockets.Network(os.path.basename(options.guest))
+        network = wasi_sockets.Network(os.path.basename(options.guest), policy=policy_of(options.allow))
         try:
             for service in self.services:
                 service.listen(network)
         except BaseException:
             network.close()
             raise
-        async with trio.open_nursery() as serving:
-            ended = await outcome.acapture(self.guest_life, serving, engine, component, network)
-            await release(self.services, serving)
+        async with trio.open_nursery() as bridges:
+            async with trio.open_nursery() as serving:
+                ended = await outcome.acapture(self.guest_life, serving, bridges, engine, component, network)
+                await release(self.services, serving)
+            if bridges.child_tasks:
+                await drained(network, GRACE)
+            bridges.cancel_scope.cancel()
         return ended.unwrap()
 
     async def load(self, engine: wasmtime.Engine) -> wasi_sockets.GuestComponent:
@@ -121,6 +128,7 @@ class _Command:
     async def guest_life(
         self,
         serving: trio.Nursery,
+        bridges: trio.Nursery,
         engine: wasmtime.Engine,
         component: wasi_sockets.GuestComponent,
         network: wasi_sockets.Network,
@@ -128,6 +136,7 @@ class _Command:
         options = self.options
         for service in self.services:
             await serving.start(service.serve)
+        await start_bridges(network, bridges, options.publish, options.forward)
         with trio.CancelScope() as limit:
             if options.timeout is not None:
                 limit.deadline = trio.current_time() + options.timeout

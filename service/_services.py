@@ -19,7 +19,7 @@ from service._serving import Handler, accept_until_closed, echo, serve_connectio
 from service._terminal import say_from_task
 from wasi_sockets import Network, TcpListener
 
-__all__ = ["Service", "prepare", "release"]
+__all__ = ["GRACE", "Service", "prepare", "release"]
 
 GRACE = 1.0
 """Seconds that handlers have, after the guest ended, for what it sent last."""

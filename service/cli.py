@@ -11,6 +11,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from service._bridges import allow_option, forward_option, publish_option
 from service._exits import FAILED, SIGNALLED, USAGE, CommandError
 from service._options import directory, environment, seconds, service_option
 from service._terminal import escaped, escaped_lines, say
@@ -71,6 +72,33 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         type=service_option,
         metavar="[ADDRESS:]PORT=WHAT",
         help=_SERVICE_HELP,
+    )
+    run.add_argument(
+        "--publish",
+        action="append",
+        default=[],
+        type=publish_option,
+        metavar="[[HOST:]PORT:]VPORT[/udp]",
+        help="Let a real port lead to a port where the guest listens: on 127.0.0.1 without HOST, the same port without"
+        " PORT, a free one with PORT 0. 'auto' does so for every TCP port where somebody listens. May be repeated.",
+    )
+    run.add_argument(
+        "--forward",
+        action="append",
+        default=[],
+        type=forward_option,
+        metavar="[HOST:]VPORT=[tls:]HOST:PORT[/udp]",
+        help="Let a port of the guest's network lead to a real host, with 'tls:' by TLS that is made on the way. HOST"
+        " may be 'host.internal'. May be repeated.",
+    )
+    run.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        type=allow_option,
+        metavar="[udp:]TARGET[:PORT[-PORT]]",
+        help="Let the guest connect to real addresses by TCP, or send to them by UDP: a name, '*.' and a name, an"
+        " address, a range of them, or 'public'. Names can then be looked up. May be repeated.",
     )
     run.add_argument(
         "--env",

@@ -33,12 +33,32 @@ from wasi_sockets.errors import (
     UnsupportedComponentError,
     WasiSocketsError,
 )
-from wasi_sockets.network import Network, TcpListener, TcpStream, UdpSocket
+from wasi_sockets.network import (
+    WASMCLOUD_ZONE,
+    Allow,
+    Denial,
+    Deny,
+    Network,
+    NetworkStatistics,
+    Policy,
+    PolicyDenied,
+    Reason,
+    Rule,
+    SocketAddress,
+    SocketRecord,
+    TcpListener,
+    TcpStream,
+    UdpSocket,
+)
 from wasi_sockets.wasi import InputPipe, Limits, OutputPipe
 
 __all__ = [
+    "WASMCLOUD_ZONE",
+    "Allow",
     "BackgroundLoop",
     "ComponentError",
+    "Denial",
+    "Deny",
     "Extern",
     "Guest",
     "GuestBusyError",
@@ -51,7 +71,14 @@ __all__ = [
     "InvalidComponentError",
     "Limits",
     "Network",
+    "NetworkStatistics",
     "OutputPipe",
+    "Policy",
+    "PolicyDenied",
+    "Reason",
+    "Rule",
+    "SocketAddress",
+    "SocketRecord",
     "TcpListener",
     "TcpStream",
     "UdpSocket",

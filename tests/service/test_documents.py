@@ -23,6 +23,7 @@ Files = Callable[[str], Path]
 # Of each program, in order, something that it prints at its end.
 _ENDS = (
     "connections_opened=1",
+    "hello from inside\n",
     "echoed 32 bytes in 1 round trips",
     "established 127.0.0.1:5432",
     "b'WHO?'\n",
@@ -30,11 +31,15 @@ _ENDS = (
     "hello\n",
     "200 /from-httpx",
     "the guest ended with 0",
+    "hello, 127.0.0.1\n",
+    "lookup evil.example.com -> 10.0.0.1 denied: rebinding\nconnect 198.51.100.1:80 denied: no-rule\n",
+    "database.svc.wasmcloud.internal 127.0.0.5\n",
 )
 
 
 def _programs() -> list[tuple[str, str]]:
-    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/embedding.md", "docs/libraries.md")]
+    names = ("README.md", "docs/embedding.md", "docs/libraries.md", "docs/network.md")
+    texts = [(ROOT / name).read_text() for name in names]
     programs = [program for text in texts for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
     return list(zip(programs, _ENDS, strict=True))
 
@@ -42,7 +47,20 @@ def _programs() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("program", "end"),
     _programs(),
-    ids=["run", "instantiate", "network", "udp", "asgi", "installed", "httpx", "asyncio"],
+    ids=[
+        "run",
+        "outside",
+        "instantiate",
+        "network",
+        "udp",
+        "asgi",
+        "installed",
+        "httpx",
+        "asyncio",
+        "bridges",
+        "policy",
+        "names",
+    ],
 )
 def test_a_program_in_the_documents_runs(
     program: str, end: str, guest_file: Files, tmp_path: Path, environment: dict[str, str]

@@ -369,7 +369,7 @@ class Denial:
 
     Attributes:
         use: what was tried.
-        address: with which peer, or at which own address; None for lookups.
+        address: with which peer, or at which own address; for a lookup the answer that was withheld, if that was it.
         name: the name looked up, or that the address was found by.
         reason: why.
         rule: the Deny rule, if one did it.
@@ -386,9 +386,12 @@ class Denial:
     owner: object = field(repr=False)
 
     def __str__(self) -> str:
-        what = self.name if self.address is None else str(self.address)
-        if self.address is not None and self.name is not None:
-            what = f"{what} ({self.name})"
+        if self.address is None:
+            what = self.name
+        elif self.use == "lookup":
+            what = f"{self.name} -> {self.address.ip}"
+        else:
+            what = str(self.address) if self.name is None else f"{self.address} ({self.name})"
         why = self.reason.value if self.rule is None else f"rule: {self.rule}"
         return f"{self.use} {what} {'denied' if self.enforced else 'would be denied'}: {why}"
 
