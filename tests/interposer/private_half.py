@@ -78,9 +78,13 @@ class Host:
         self.exports = linker.instantiate(self.store, _module()).exports(self.store)
 
     def guest(self, name: str, *arguments: int) -> Any:
-        """Calls an export. `subscribe_other` is called by METHOD unless another item is given."""
+        """Calls an export. `subscribe_other` is called by METHOD unless another item is given, and `drop_owned` as the
+        drop of what the handle stands for unless another kind is."""
         if name == "subscribe_other" and len(arguments) == 1:
             arguments = (*arguments, METHOD)
+        if name == "drop_owned" and len(arguments) == 2:
+            thing = self.things.get(arguments[0])
+            arguments = (*arguments, thing.kind if thing is not None and thing.kind in (INPUT, OUTPUT) else 0)
         return self.exports[name](self.store, *arguments)
 
     def memory(self) -> Any:

@@ -313,6 +313,12 @@ def test_a_stream_cannot_be_dropped_twice_before_python_was_told() -> None:
         shim.guest("drop_owned", STREAM, DROP)
 
 
+def test_a_drop_as_another_kind_of_stream_is_told_at_once() -> None:
+    shim = connected(5, 10)
+    shim.guest("drop_owned", STREAM, DROP, OUTPUT)
+    assert shim.took() == ["drop"]
+
+
 def test_drops_that_wait_are_few() -> None:
     shim = host(stream=Thing(INPUT, 0))
     for number in range(20, 33):

@@ -190,13 +190,14 @@
     (drop (call $call7 (i64.const %drops%)
       (i64.load (i32.const 128)) (i64.load (i32.const 136)) (i64.load (i32.const 144)) (i64.load (i32.const 152))
       (i64.load (i32.const 160)) (i64.load (i32.const 168)) (i64.load (i32.const 176)))))
-  (func (export "drop_owned") (param $handle i32) (param $item i64) (local $slot i32)
+  ;; $kind: that of the slots of such a resource, 0 where it is no stream.
+  (func (export "drop_owned") (param $handle i32) (param $item i64) (param $kind i32) (local $slot i32)
     (if (i32.eqz (i32.and (local.get $handle) (i32.const 0x20000000))) (then
       (local.set $slot (call $entry (i32.and (local.get $handle) (i32.const 0xfffff))))
       (if (i32.eq (i32.load (local.get $slot)) (local.get $handle)) (then
         (if (i32.load offset=20 (local.get $slot)) (then (call $trap (i32.const 1) (local.get $handle))))
         (i32.store (local.get $slot) (i32.const 0))
-        (if (i32.and (i32.ne (i32.load offset=4 (local.get $slot)) (i32.const 3)) (i32.ne (i32.load offset=24 (local.get $slot)) (i32.const 0)))
+        (if (i32.and (i32.eq (i32.load offset=4 (local.get $slot)) (local.get $kind)) (i32.ne (i32.load offset=24 (local.get $slot)) (i32.const 0)))
           (then
             (if (i32.eq (global.get $dropped) (i32.const 6)) (then (call $send_drops)))
             (call $note_drop (local.get $handle) (local.get $item))

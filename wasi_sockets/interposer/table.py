@@ -199,8 +199,8 @@ FUNCTIONS: Mapping[str, Mapping[str, Row]] = MappingProxyType(
 
 _EITHER_DROPS = {
     ("wasi:io/error", "error"): "drop_either",
-    ("wasi:io/streams", "input-stream"): "drop_either",
-    ("wasi:io/streams", "output-stream"): "drop_either",
+    ("wasi:io/streams", "input-stream"): "drop_input_stream",
+    ("wasi:io/streams", "output-stream"): "drop_output_stream",
     ("wasi:io/poll", "pollable"): "drop_a_pollable",
 }
 _VIRTUAL_DROPS = {
