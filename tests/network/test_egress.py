@@ -232,6 +232,25 @@ async def test_lookups_fail_with_their_reason(running: trio.Nursery) -> None:
     assert resolver.asked == ["x.example", "empty.example"]
 
 
+async def test_a_resolver_that_fails_ends_nothing(
+    running: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(name: str) -> list[IpAddress]:
+        await trio.lowlevel.checkpoint()
+        raise KeyError(name)
+
+    network = network_with(Allow.lookup())
+    await running.start(partial(network.egress, resolver=broken))
+    for _ in range(2):
+        with pytest.raises(socket.gaierror) as caught:
+            await network.lookup("a.example")
+        assert caught.value.errno == socket.EAI_FAIL
+    assert "the resolver failed for a.example" in caplog.text
+    with pytest.raises(socket.gaierror) as caught:
+        await kernel.resolve("a..b")
+    assert caught.value.errno == socket.EAI_NONAME
+
+
 async def test_a_lookup_can_be_given_up_and_too_many_are_refused(running: trio.Nursery) -> None:
     asked = 0
     ended = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Resolver", "egress"]
 
 Resolver: TypeAlias = Callable[[str], Awaitable[list[IpAddress]]]
+
+_logger: Final = logging.getLogger("wasi_sockets.bridges")
 
 #: Lookups that may be under way at a time, and those that may wait for their turn; more fail with EAI_AGAIN.
 _MAX_ASKING: Final = 16
@@ -88,6 +91,10 @@ class _WayOut:
                         answer = await self._resolver(name)
                     except OSError as error:
                         answer = error
+                    except Exception:
+                        # One lookup of a guest must not end the egress of all.
+                        _logger.exception("the resolver failed for %s", name)
+                        answer = socket.gaierror(socket.EAI_FAIL, "the resolver failed")
         finally:
             self._lookups.discard(scope)
             resolved(answer)

@@ -176,7 +176,11 @@ async def resolve(name: str) -> list[IpAddress]:
 
     def ask() -> list[IpAddress]:
         found: dict[IpAddress, None] = {}
-        for *_, sockaddr in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM):
+        try:
+            answer = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        except UnicodeError:  # longer than a name can be, or an empty label
+            raise socket.gaierror(socket.EAI_NONAME, f"not a host name: {name!r}") from None
+        for *_, sockaddr in answer:
             # A scoped address means something on this machine only.
             ip = parse_ip(str(sockaddr[0]))
             if ip is not None:
