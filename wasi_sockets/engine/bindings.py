@@ -20,6 +20,7 @@ from typing import Any
 import wasmtime
 from wasmtime import Engine, Store, WasmtimeError, _ffi, component
 from wasmtime import _bindings as _capi
+from wasmtime.component import _enter
 
 from wasi_sockets.engine.self_check import require_usable
 
@@ -36,6 +37,7 @@ __all__ = [
     "start_call",
     "start_instantiate",
     "strlen_address",
+    "take_exception",
     "yield_on_epochs",
 ]
 
@@ -95,6 +97,17 @@ def error_from_address(address: int) -> WasmtimeError:
         ctypes.cast(address, ctypes.POINTER(_capi.wasmtime_error_t))
     )
     return error
+
+
+def take_exception() -> Exception | None:
+    """What a function that the embedding program defined with `LinkerInstance.add_func` raised in the last poll.
+
+    The package keeps it in one global until one of its own synchronous calls fails, which would then raise it: left
+    there it would surface in a call that has nothing to do with it.
+    """
+    raised: Exception | None = _enter.LAST_EXCEPTION
+    _enter.LAST_EXCEPTION = None
+    return raised
 
 
 def context_address(store: Store) -> int:

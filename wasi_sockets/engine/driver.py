@@ -173,8 +173,12 @@ class Guest:
                 error = future.error()
                 if state.exception is not None:
                     exception, state.exception = state.exception, None
+                    bindings.take_exception()
                     raise exception from error
                 if error is not None:
+                    raised = bindings.take_exception()
+                    if raised is not None:
+                        raise raised from error
                     in_order = isinstance(error, ExitTrap)
                     raise error
                 result = future.result()
