@@ -372,6 +372,21 @@ async def test_datagrams_go_out_and_answers_come_in(
     assert opened[0].fileno() == -1
 
 
+async def test_a_datagram_can_be_sent_to_a_name_outside(
+    running: trio.Nursery, opened: list[Elsewhere], peer: socket.socket
+) -> None:
+    port = peer.getsockname()[1]
+    network = network_with(Allow.lookup("*.example"), Allow.send("192.0.2.1", ports=port))
+    resolver = Resolver(time_example="2001:db8::1 192.0.2.1", v6_example="2606:4700::1111")
+    await running.start(partial(network.egress, resolver=resolver))
+    async with network.open_udp() as client:
+        await client.send(b"what time?", ("time.example", port))
+        assert peer.recv(100) == b"what time?"
+        for name in ("v6.example", "unknown.example"):
+            with pytest.raises(socket.gaierror):
+                await client.send(b"", (name, port))
+
+
 async def test_nobody_else_gets_in(
     running: trio.Nursery, opened: list[Elsewhere], peer: socket.socket
 ) -> None:

@@ -214,7 +214,7 @@ class Network(NetworkCore):
             raise ValueError(f"receive_buffer must be at least 1, not {receive_buffer}")
         ip = self.resolve(host)[0] if isinstance(host, str) else host
         reservation = self.reserve("udp", SocketAddress(ip, port), owner=owner)
-        return UdpSocket(self.start_udp(reservation, receive_buffer), self.resolve)
+        return UdpSocket(self.start_udp(reservation, receive_buffer), self.resolve, self.lookup)
 
     # Bridges to the real network
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 import trio
@@ -27,11 +27,17 @@ class UdpSocket(trio.abc.AsyncResource):
         endpoint: the synchronous core, for those who need more.
     """
 
-    __slots__ = ("_resolve", "endpoint")
+    __slots__ = ("_lookup", "_resolve", "endpoint")
 
-    def __init__(self, endpoint: UdpEndpoint, resolve: Callable[[str], list[IpAddress]]) -> None:
+    def __init__(
+        self,
+        endpoint: UdpEndpoint,
+        resolve: Callable[[str], list[IpAddress]],
+        lookup: Callable[[str], Awaitable[list[IpAddress]]],
+    ) -> None:
         self.endpoint: Final = endpoint
         self._resolve: Final = resolve
+        self._lookup: Final = lookup
 
     def __repr__(self) -> str:
         return f"<UdpSocket {self.local_address}{', closed' if self.endpoint.closed else ''}>"
@@ -71,34 +77,48 @@ class UdpSocket(trio.abc.AsyncResource):
                 endpoint.receivable.discard(changed.set)
 
     async def send(self, data: bytes | bytearray | memoryview, address: Destination | None = None) -> None:
-        """Send a datagram to `address`, or to the peer it is connected to. It never has to wait.
+        """Send a datagram to `address`, or to the peer it is connected to. It waits only for a name of the outside.
 
         Raises:
             trio.ClosedResourceError: if it was closed.
             ConnectionRefusedError: see the class; this datagram was not sent.
             OSError: as from `UdpEndpoint.send`.
-            socket.gaierror: if the address is a name that is not known, or has none of the socket's IP version.
+            socket.gaierror: if the address is a name that is not known, or has none of the socket's IP version; as
+                from `Network.lookup`.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        remote: SocketAddress | None = None
+        if address is not None:
+            host, port = address
+            if isinstance(host, str):
+                remote = self._pick(host, await self._lookup(host), port)
+            else:
+                remote = SocketAddress(host, port)
         if self.endpoint.closed:
             raise trio.ClosedResourceError("this socket was closed")
         # Sent, then yielded: whoever receives it runs in the same turn of the loop.
-        self.endpoint.send(bytes(data), None if address is None else self._address(address))
+        self.endpoint.send(bytes(data), remote)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def connect(self, address: Destination) -> None:
         """Send to `address` from now on, and receive from there only; what others had sent is dropped.
 
-        Nothing is sent, so nothing has to be waited for, and nobody need be there.
+        Nothing is sent, so nothing has to be waited for, and nobody need be there. A name is one of this network; look
+        others up with `Network.lookup`.
 
         Raises:
             trio.ClosedResourceError: if it was closed.
             OSError: as from `UdpEndpoint.connect`.
-            socket.gaierror: as from `send`.
+            socket.gaierror: if the address is a name that this network does not know, or has none of the socket's IP
+                version.
         """
         if self.endpoint.closed:
             raise trio.ClosedResourceError("this socket was closed")
-        self.endpoint.connect(self._address(address))
+        host, port = address
+        if isinstance(host, str):
+            self.endpoint.connect(self._pick(host, self._resolve(host), port))
+        else:
+            self.endpoint.connect(SocketAddress(host, port))
 
     def disconnect(self) -> None:
         """Receive from everybody again."""
@@ -109,12 +129,9 @@ class UdpSocket(trio.abc.AsyncResource):
         self.endpoint.close()
         await trio.lowlevel.checkpoint()
 
-    def _address(self, address: Destination) -> SocketAddress:
-        host, port = address
-        if not isinstance(host, str):
-            return SocketAddress(host, port)
+    def _pick(self, name: str, addresses: list[IpAddress], port: int) -> SocketAddress:
         version = self.endpoint.bound_address.ip.version
-        for ip in self._resolve(host):
+        for ip in addresses:
             if ip.version == version:
                 return SocketAddress(ip, port)
-        raise socket.gaierror(socket.EAI_NONAME, f"no IPv{version} address: {host!r}")
+        raise socket.gaierror(socket.EAI_NONAME, f"no IPv{version} address: {name!r}")
