@@ -135,6 +135,15 @@ def _new(protocol: str, version: int) -> KernelSocket:
     return KernelSocket(real, protocol, version)
 
 
+def _asks_for_errors(operation: Operation, each: KernelSocket) -> bool:
+    """Whether the kernel would report an error that waits. It looks at size and destination first."""
+    if isinstance(operation, SendTo):
+        return operation.address.port != 0 and operation.size <= MAX_DATAGRAM[each.version]
+    if isinstance(operation, Send):
+        return each.phase == "connected" and operation.size <= MAX_DATAGRAM[each.version]
+    return isinstance(operation, Receive)
+
+
 class KernelWorld:
     """All sockets of a sequence, at the kernel.
 
@@ -178,11 +187,7 @@ class KernelWorld:
             return DONE
         each = self.sockets[operation.socket]
         try:
-            if each.refused is not None and (
-                isinstance(operation, Receive)
-                # The kernel looks at the size before it looks for errors.
-                or (isinstance(operation, Send | SendTo) and operation.size <= MAX_DATAGRAM[each.version])
-            ):
+            if each.refused is not None and _asks_for_errors(operation, each):
                 error, each.refused = each.refused, None
                 raise error
             return self._methods[type(operation)](operation, each, expected, serial)

@@ -149,6 +149,8 @@ class VirtualWorld(ABC):
             if replaced is not None and replaced.phase == "pending":
                 return False
         if isinstance(operation, Bind | Connect | SendTo):
+            if ip_address(operation.address.ip).version != each.version:
+                return False  # Python does not even ask the kernel
             port = operation.address.port
             if isinstance(port, PortOf) and (
                 port.socket not in self.ports
