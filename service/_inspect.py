@@ -16,6 +16,8 @@ from wasi_sockets import Inspection
 
 __all__ = ["inspect"]
 
+_OUTGOING_HTTP = "wasi:http/outgoing-handler@"
+
 
 def inspect(path: str, *, as_json: bool) -> int:
     """Prints what is known of a component without compiling it.
@@ -44,6 +46,7 @@ def _as_data(found: Inspection) -> dict[str, Any]:
         "exports": [asdict(each) for each in found.exports],
         "interposed": found.interposed,
         "calls": [asdict(each) for each in found.calls],
+        "around_policy": _around_policy(found),
         "refusal": None if refusal is None else {"construct": refusal.construct, "message": str(refusal)},
     }
 
@@ -56,6 +59,15 @@ def _lines(path: str, found: Inspection) -> Iterator[str]:
     yield from _externs("exports", found.exports)
     if found.refusal is None:
         yield from _calls(found)
+    around = _around_policy(found)
+    if around:
+        yield ""
+        yield f"around every policy: {', '.join(around)}; 'run' refuses its requests unless told --http stock"
+
+
+def _around_policy(found: Inspection) -> list[str]:
+    """What of its imports reaches the real network through the stock host, which asks no policy."""
+    return [each.name for each in found.imports if each.name.startswith(_OUTGOING_HTTP)]
 
 
 def _externs(title: str, externs: Iterable[wasi_sockets.Extern]) -> Iterator[str]:

@@ -151,3 +151,14 @@ def test_a_reader_that_leaves_is_no_error(guest_file: Files, environment: dict[s
         assert running.stderr is not None
         assert running.stderr.read() == b""
         assert running.wait(timeout=60) == 141
+
+
+@pytest.mark.parametrize("name", ["wasi:http/outgoing-handler@0.2.6", "wasi:http/types@0.2.6"])
+def test_what_goes_around_every_policy_is_named(wasi_sockets_command: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / "guest.wat").write_text(f'(component (import "{name}" (instance)))')
+    sends = name.startswith("wasi:http/outgoing-handler")
+    ended = wasi_sockets_command("inspect", "guest.wat")
+    line = f"around every policy: {name}; 'run' refuses its requests unless told --http stock"
+    assert (line in ended.out.splitlines()) is sends
+    data = json.loads(wasi_sockets_command("inspect", "guest.wat", "--json").out)
+    assert data["around_policy"] == ([name] if sends else [])
