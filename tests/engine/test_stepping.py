@@ -8,10 +8,12 @@ from collections.abc import Callable
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
+from wasmtime import Engine
 
-from tests.engine.conftest import Run
+from tests.engine.conftest import Run, run_on
 from tests.engine.wat_guest import component as guest_text
 from tests.engine.wat_guest import item
+from wasi_sockets.engine import config
 from wasi_sockets.engine.handles import INPUT_STREAM
 from wasi_sockets.errors import GuestBusyError, GuestClosedError, GuestTrap
 
@@ -35,6 +37,12 @@ GUEST = guest_text(
     {"run": '(param "a" u64) (param "b" u64) (param "c" u64) (result u64)'},
 )
 ITEMS = [item(0, "wait", suspends=True), item(1, "drop", resource=None)]
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """On an engine that hardly ticks: a tick ends a step early."""
+    return run_on(Engine(config(tick=60)))
 
 
 class Stream:
