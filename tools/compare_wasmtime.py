@@ -113,6 +113,10 @@ def _print_conformance(pythons: list[Path]) -> bool:
     print("\n## conformance: old, new")
     for title, results in (("old", old), ("new", new)):
         print(f"     {title}: {dict(Counter(each['status'] for each in results.values()))}")
+    refused = new.get("conformance")
+    if refused is not None:
+        print(f"  !! the new version could not run them: {refused['detail']}")
+        return True
     work = not new
     for name in dict.fromkeys([*old, *new]):
         one, other = (each.get(name, {}).get("status", "missing") for each in (old, new))

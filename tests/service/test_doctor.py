@@ -12,6 +12,7 @@ import pytest
 from service._doctor import Line, findings
 from tests.service.conftest import Command
 from wasi_sockets.doctor import CHECKS
+from wasi_sockets.engine.versions import NEWEST_TESTED, SUPPORTED
 
 SEEN = [
     "version",
@@ -115,14 +116,14 @@ def test_something_that_behaves_otherwise(broken: Broken) -> None:
     )
     assert found["values"].ok is False
     assert found["values"].detail == "bytes came back changed"
-    assert "supported is >=45,<51" in found["values"].advice
+    assert f"supported is {SUPPORTED}" in found["values"].advice
 
 
 @pytest.mark.parametrize(
     ("version", "ok", "detail"),
     [
-        ("44.0.0", False, "wasmtime 44.0.0 is too old; supported is wasmtime>=45,<51"),
-        ("51.2.0", True, "wasmtime 51.2.0 was not tested"),
+        ("44.0.0", False, f"wasmtime 44.0.0 is too old; supported is wasmtime{SUPPORTED}"),
+        (f"{NEWEST_TESTED + 1}.2.0", True, f"wasmtime {NEWEST_TESTED + 1}.2.0 was not tested"),
         ("", False, "wasmtime is not installed"),
     ],
 )
