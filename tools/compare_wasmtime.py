@@ -40,7 +40,8 @@ def main() -> int:
         work |= _print_doctors(pythons)
         work |= _print_conformance(pythons)
         work |= _print_parity(pythons)
-    print("\n" + ("There is work to do: see the lines marked !!" if work else "Nothing that we use changed."))
+    said = "The lines marked !! are work to do." if work else "No function or structure of our list changed."
+    print(f"\n{said}{' The tests were left out.' if arguments.no_tests else ''}")
     return 1 if work else 0
 
 

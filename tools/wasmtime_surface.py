@@ -5,6 +5,7 @@ Needs nothing but wasmtime there, so that it says something about versions too t
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import runpy
@@ -145,14 +146,21 @@ def _kinds() -> dict[str, int]:
     return found
 
 
-def _python_members() -> list[str]:
-    found = []
+def _python_members() -> dict[str, str]:
+    """Classes and members, functions with their signatures: an annotation is often all that shows a change."""
+    found = {}
     for prefix, module in (("", wasmtime), ("component.", component)):
         for name, value in vars(module).items():
             if isinstance(value, type):
-                found.append(prefix + name)
-                found += [f"{prefix}{name}.{member}" for member in vars(value) if not member.startswith("__")]
-    return sorted(found)
+                found[prefix + name] = ""
+                members = {key: each for key, each in vars(value).items() if not key.startswith("__")}
+                found |= {f"{prefix}{name}.{key}": _signature_of(each) for key, each in members.items()}
+    return found
+
+
+def _signature_of(member: object) -> str:
+    function = getattr(member, "__func__", member)
+    return str(inspect.signature(function)) if inspect.isfunction(function) else ""
 
 
 _DIALECT = {

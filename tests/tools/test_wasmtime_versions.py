@@ -21,7 +21,7 @@ BEFORE: dict[str, Any] = {
     "structures": {"wasmtime_component_val_t": 32},
     "kinds": {"LIST": 13},
     "c_functions": ["other"],
-    "python": ["Config"],
+    "python": {"Config.x": "(self)"},
     "text": {"(memory $m)": True},
     "wrong": [],
 }
