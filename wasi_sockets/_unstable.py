@@ -1,7 +1,6 @@
 """`network-error-code`, which stock WASI leaves out because WIT calls it unstable, for guests that import it.
 
-Calls about virtual streams never come here: the interposer answers them. What comes is about stock streams (files, and
-standard streams of an embedding program), whose errors have no network error code: they trap, see below.
+The definition only makes such guests link. Their calls never come here: the interposer answers them.
 """
 
 from __future__ import annotations
@@ -37,6 +36,4 @@ def add_network_error_code(linker: wasmtime.component.Linker) -> None:
 
 
 def _no_code(_store: Any, _error: Any) -> None:
-    # `none` would be the answer, but wasmtime has no way to give the borrowed handle back from a callback of a store
-    # whose guest is suspended and resumed, and a handle that is not given back traps as well.
-    raise GuestTrap("network-error-code cannot be asked of the error of a stock stream")
+    raise GuestTrap("network-error-code was called by a component that wasi_sockets.load() did not make")

@@ -343,3 +343,11 @@
   (if (i32.eqz (i32.load8_u (local.get $result))) (then
     (call $prime (i32.load offset=4 (local.get $result)) (i32.const 3) (i32.const 0) (i32.const -2))
     (call $prime_streams (i32.add (local.get $result) (i32.const 8)) (local.get $permit)))))
+
+;; ------------------------------------------------------------------ trampolines: errors
+;; The error of a stock stream has no network error code, and the stock host of most versions has no such function.
+(func $network_error_code%I% (export "f%I%") (param $error i32) (param $result i32)
+  (call $guard)
+  (if (i32.eqz (call $virtual (local.get $error))) (then (i32.store8 (local.get $result) (i32.const 0)) (return)))
+  (call $locate)
+  (drop (call $finish%R% (call $call2 (call $word (i32.const %I%)) (i64.extend_i32_u (local.get $error)) (i64.extend_i32_u (local.get $result))))))

@@ -183,7 +183,7 @@ FUNCTIONS: Mapping[str, Mapping[str, Row]] = MappingProxyType(
         "wasi:cli/stderr": {"get-stderr": _ASK},
         "wasi:filesystem/types": {"filesystem-error-code": _EITHER},
         "wasi:http/types": {"http-error-code": _EITHER},
-        "wasi:sockets/network": {"network-error-code": _EITHER},
+        "wasi:sockets/network": {"network-error-code": _shim("network_error_code", python=True)},
         "wasi:sockets/instance-network": {"instance-network": _VIRTUAL},
         "wasi:sockets/tcp-create-socket": {"create-tcp-socket": _shim("create_socket", python=True)},
         "wasi:sockets/tcp": _TCP,
