@@ -28,11 +28,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup guests demo test coverage test-matrix test-oldest compare lint format types fuzz leaks soak \
-        differential bench lock news clean
+.PHONY: help setup guests demo test coverage real-parts test-real-parts test-matrix \
+        test-oldest compare lint format types fuzz leaks soak differential bench lock news clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
 setup: $(ENVIRONMENT) ## make .venv with the locked packages and this project
 
@@ -77,6 +77,13 @@ coverage: $(ENVIRONMENT) ## lines of network/ and sockets/ that their tests reac
 test-matrix: $(ENVIRONMENT) ## wasmtime 45 to 50, and every CPython at hand (ARGS='--wasmtime 45.0.0')
 	@$(BUILD_GUESTS)
 	$(MATRIX) $(ARGS)
+
+real-parts: $(ENVIRONMENT) ## fetch redis, PostgreSQL, nginx and wrk from Debian, for the tests beside them
+	@$(BIN)/python tests/real_parts/parts.py
+
+test-real-parts: real-parts ## guests beside real servers and clients; `make test` runs these too, with what is fetched
+	@$(BUILD_GUESTS)
+	$(BIN)/python -m pytest tests/real_parts $(ARGS)
 
 test-oldest: $(ENVIRONMENT) ## the oldest supported wasmtime, the suites that touch it most
 	@$(BUILD_GUESTS)

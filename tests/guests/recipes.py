@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from debian import RUST, WASI_LIBC
-from toolchains import HERE, NODE_TOOLS, PYTHON_TOOLS, Toolchain, run
+from toolchains import HERE, NODE_TOOLS, PYTHON_TOOLS, REDIS_PY, Toolchain, run
 from wit_text import with_wasi
 
 
@@ -45,17 +45,22 @@ def _make_component(
     run("node", HERE / "make_component.mjs", _node_modules(), core, world, wit, output, adapter)
 
 
-def _python(scratch: Path, output: Path) -> None:
-    # From a copy: componentize-py would leave __pycache__ among the sources, and take in what lies there.
-    app = scratch / "app"
-    shutil.copytree(HERE / "python", app, ignore=shutil.ignore_patterns("__pycache__"))
-    tools = PYTHON_TOOLS.ensure()
-    run(
-        *(tools / "bin" / "componentize-py", "-d", "guest.wit", "-w", "command"),
-        *("componentize", "app", "-p", ".", "-o", output),
-        cwd=app,
-        environment={"VIRTUAL_ENV": str(tools), "PATH": f"{tools / 'bin'}:{os.environ.get('PATH', '')}"},
-    )
+def _python(source: str, packages: Toolchain | None = None) -> Callable[[Path, Path], None]:
+    def build(scratch: Path, output: Path) -> None:
+        # From a copy: componentize-py would leave __pycache__ among the sources, and take in what lies there.
+        app = scratch / "app"
+        shutil.copytree(HERE / source, app, ignore=shutil.ignore_patterns("__pycache__"))
+        if packages is not None:
+            shutil.copytree(packages.ensure(), app, dirs_exist_ok=True)
+        tools = PYTHON_TOOLS.ensure()
+        run(
+            *(tools / "bin" / "componentize-py", "-d", "guest.wit", "-w", "command"),
+            *("componentize", "app", "-p", ".", "-o", output),
+            cwd=app,
+            environment={"VIRTUAL_ENV": str(tools), "PATH": f"{tools / 'bin'}:{os.environ.get('PATH', '')}"},
+        )
+
+    return build
 
 
 def _zig() -> tuple[Path | str, ...]:
@@ -145,7 +150,14 @@ GUESTS = (
         "CPython with a sub-command per subject",
         (HERE / "python",),
         (PYTHON_TOOLS,),
-        _python,
+        _python("python"),
+    ),
+    Guest(
+        "python-databases",
+        "CPython with redis-py, and PostgreSQL by hand",
+        (HERE / "python-databases",),
+        (PYTHON_TOOLS, REDIS_PY),
+        _python("python-databases", REDIS_PY),
     ),
     *(_c("c-echo", "echo.c", "echo client", version) for version in ("0.2.0", "0.2.12")),
     *(_c("c-server", "server.c", "server on one poll", version) for version in ("0.2.0", "0.2.12")),

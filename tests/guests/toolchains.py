@@ -129,6 +129,30 @@ class PythonTools(Toolchain):
 
 
 @dataclass(frozen=True)
+class PythonPackages(Toolchain):
+    """Pure Python packages to go into a CPython guest, without what they depend on."""
+
+    requirements: tuple[str, ...]
+
+    def pins(self) -> list[bytes]:
+        return [requirement.encode() for requirement in self.requirements]
+
+    def fetch(self, target: Path) -> None:
+        # The guest's Python is another than this one.
+        command = (
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-input",
+            "--no-deps",
+            "--no-compile",
+        )
+        run(*command, "--only-binary", ":all:", "--target", target, *self.requirements)
+
+
+@dataclass(frozen=True)
 class NodeTools(Toolchain):
     """The locked npm packages: jco (wit-component) and componentize-qjs."""
 
@@ -148,6 +172,7 @@ class NodeTools(Toolchain):
 
 
 PYTHON_TOOLS = PythonTools("python", HERE / "requirements.txt")
+REDIS_PY = PythonPackages("redis-py", ("redis==6.4.0",))
 NODE_TOOLS = NodeTools("node", HERE / "package.json", HERE / "package-lock.json")
 
 
