@@ -83,9 +83,10 @@ class Lowering:
         flat: for a type of at most one core value, what gives that value's bits from the Python value and the
             guest (0 for no type at all); else `None`.
         allocates: whether `plan` can ever ask for anything.
+        pack: for a result without pointers, what gives its bytes; see `packing.py`. Else `None`.
     """
 
-    __slots__ = ("_pack", "_plan", "_store", "alignment", "allocates", "flat", "size")
+    __slots__ = ("_plan", "_store", "alignment", "allocates", "flat", "pack", "size")
 
     def __init__(self, valtype: Type | None, encoding: str) -> None:
         self.flat = _flat_lowerer(valtype)
@@ -96,7 +97,7 @@ class Lowering:
             self.size, self.alignment = layout(valtype)
             self._plan = planner(valtype, encoding)
             self._store = _storer(valtype, encoding)
-        self._pack = packer(valtype)
+        self.pack = packer(valtype)
         self.allocates = self._plan is not None
 
     _plan: Planner | None
@@ -127,7 +128,7 @@ class Lowering:
         """
         if address % self.alignment:
             raise GuestTrap("pointer not aligned")
-        pack = self._pack
+        pack = self.pack
         if pack is not None:
             access.write(address, pack(value, access))
             return
