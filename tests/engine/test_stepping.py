@@ -270,3 +270,40 @@ async def test_closing_it_between_steps_ends_its_call(run: Run) -> None:
             await guest.aclose()
             await ended.wait()
         assert setup.two.waiters == []
+
+
+# run(first, second, timeout): waits for the first stream alone, takes its byte, and then waits for both, or with a
+# timeout for the second; ends with what that said.
+THEN_ANOTHER_WAIT = guest_text(
+    """
+    (func (export "run") (param $first i64) (param $second i64) (param $timeout i64) (result i64)
+      (drop (call $wait2 (i64.const 0) (local.get $first) (i64.const -1)))
+      (drop (call $call1 (i64.const 1) (local.get $first)))
+      (if (i64.ne (local.get $timeout) (i64.const 0))
+        (then (return (call $wait2 (i64.const 0) (local.get $second) (local.get $timeout)))))
+      (drop (call $call7 (i64.const 2) (local.get $first) (local.get $second)
+        (i64.const 0) (i64.const 0) (i64.const 0) (i64.const 0) (i64.const 0)))
+      (call $wait1 (i64.const 3) (i64.const -1)))
+    """,
+    {"run": '(param "a" u64) (param "b" u64) (param "c" u64) (result u64)'},
+)
+
+
+@pytest.mark.parametrize(("nanoseconds", "answer"), [(0, 0b10), (10**15, 1)])
+async def test_what_comes_right_after_a_step_is_not_missed(run: Run, nanoseconds: int, answer: int) -> None:
+    """As when a client connects to a server and sends at once: the server has accepted inside the connect."""
+    items = [*ITEMS, item(2, "watch"), item(3, "wait-many", suspends=True)]
+    answers: list[int] = []
+    async with run(THEN_ANOTHER_WAIT, items) as guest, trio.open_nursery() as nursery:
+        setup = Setup(guest, lambda _stream: None)
+
+        async def call() -> None:
+            answers.append(await setup.run(nanoseconds))
+
+        nursery.start_soon(call)
+        await wait_all_tasks_blocked()
+        setup.one.put()
+        setup.two.put()
+        await wait_all_tasks_blocked()
+        assert answers == [answer]
+        nursery.cancel_scope.cancel()

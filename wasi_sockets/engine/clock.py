@@ -151,8 +151,8 @@ class GuestClock:
     Attributes:
         virtual: it follows a clock other than the machine's.
         wake: ends the current or else the next `park`. May be called at any time from the trio thread.
-        late: what a guest waits for begins some time after it was found not to be there, since the guest is polled in
-            another thread; so it must be looked for again.
+        late: what a guest waits for begins some time after it was found not to be there, since the guest was polled in
+            another thread, or inside the operation that woke it; so it must be looked for again.
         step: what `wake` does instead, for a guest that is parked elsewhere (`stepping.py`).
     """
 

@@ -210,6 +210,7 @@ class Guest:
                 del running[context]
 
         stepper = Stepper(state, running, poll_once)
+        clock = state.clock
         done = poll_once()
         while not done:
             parked = True
@@ -221,9 +222,13 @@ class Guest:
                 if pending.__class__ is Wait:
                     if not await stepper.park(pending):
                         done = stepper.done
+                        # What it waits for now was found not to be there inside the operation that woke it. Whoever
+                        # did that has run on since, with nobody to be woken.
+                        clock.late = True
                         continue
                 else:
                     value = await pending
+                    clock.late = False
                     write_result(state.result_slot, value)
                     state.flag.set()
             done = poll_once()
