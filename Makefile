@@ -29,7 +29,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup guests demo test coverage real-parts test-real-parts test-matrix \
-        test-oldest compare lint format types fuzz leaks soak differential bench lock news clean
+        test-oldest compare lint format types fuzz leaks soak differential bench bench-published lock news clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -113,7 +113,7 @@ leaks: $(ENVIRONMENT) ## resident memory after many round trips, connections and
 	@$(BUILD_GUESTS)
 	$(LEAKS) $(ARGS)
 
-soak: $(ENVIRONMENT) ## a long mixed load
+soak: $(ENVIRONMENT) ## ten minutes of mixed load with restarts (ARGS=60 for one minute)
 	@$(BUILD_GUESTS)
 	$(SOAK) $(ARGS)
 
@@ -123,6 +123,10 @@ differential: $(ENVIRONMENT) ## the same socket operations at the kernel and in 
 bench: $(ENVIRONMENT) $(STOCK_ENVIRONMENT) ## measure against stock wasmtime 47 over kernel loopback
 	@$(BUILD_GUESTS)
 	$(BENCH) $(ARGS)
+
+bench-published: $(ENVIRONMENT) $(STOCK_ENVIRONMENT) real-parts ## wrk on published ports, and on what there was before
+	@$(BUILD_GUESTS)
+	$(BIN)/python -m benchmarks.publish_load --stock $(STOCK)/bin/python $(ARGS)
 
 lock: ## write the lock files anew (ARGS='--upgrade')
 	PYTHON="$$($(FIND_PYTHON))" tools/lock.sh $(ARGS)

@@ -1,5 +1,6 @@
 /* TCP server without libc or adapter: PORT CONNECTIONS HOST (8080 1 127.0.0.1).
  * One poll over the listener and every connection; answers in upper case; ends after CONNECTIONS of them.
+ * With a fourth argument it says the same to whatever comes: an answer in HTTP, for load generators.
  * Never asks pollable.ready: what poll says is enough. */
 #include "freestanding.h"
 
@@ -7,12 +8,15 @@ enum { MOST_CONNECTIONS = 256, BUFFER_SIZE = 4096 };
 
 typedef struct {
     handle socket, input, output, readable, writable;
+    uint32_t finished;
     uint32_t filled, sent;   /* buffer[sent..filled] still has to be written */
     unsigned char buffer[BUFFER_SIZE];
 } connection;
 
 static connection connections[MOST_CONNECTIONS];
 static uint32_t open_connections;
+static int speaks_http;
+static const char http_answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 static void end_connection(uint32_t index) {
     connection *ending = &connections[index];
@@ -60,6 +64,11 @@ static int receive_some(connection *from) {
     const unsigned char *data = (const unsigned char *)result.words[1];
     from->filled = result.words[2];
     from->sent = 0;
+    if (speaks_http) {
+        from->filled = sizeof http_answer - 1;
+        __builtin_memcpy(from->buffer, http_answer, sizeof http_answer - 1);
+        return 1;
+    }
     for (uint32_t i = 0; i < from->filled; i++)
         from->buffer[i] = data[i] >= 'a' && data[i] <= 'z' ? data[i] - 32 : data[i];
     return 1;
@@ -76,7 +85,7 @@ static int accept_all(handle listener) {
         accepted->output = result.words[3];
         accepted->readable = input_subscribe(accepted->input);
         accepted->writable = output_subscribe(accepted->output);
-        accepted->filled = accepted->sent = 0;
+        accepted->finished = accepted->filled = accepted->sent = 0;
     }
     return 0;
 }
@@ -90,6 +99,7 @@ __attribute__((export_name("wasi:cli/run@" WASI_VERSION "#run"))) int run(void) 
     uint32_t port = number_argument(list, given, 1, 8080);
     uint32_t wanted = number_argument(list, given, 2, 1);
     address_argument(list, given, 3, ip);
+    speaks_http = given > 4;
 
     handle network = instance_network();
     create_tcp_socket(IPV4, &result);
@@ -134,8 +144,7 @@ __attribute__((export_name("wasi:cli/run@" WASI_VERSION "#run"))) int run(void) 
         poll(watched + skip, open_connections + 1 - skip, &result);
         const uint32_t *ready = (const uint32_t *)result.words[0];
         int may_accept = 0;
-        /* From the last to the first: ending a connection moves the last one into its place. */
-        for (uint32_t i = result.words[1]; i--;) {
+        for (uint32_t i = 0; i < result.words[1]; i++) {
             uint32_t position = ready[i] + skip;
             if (!position) {
                 may_accept = 1;
@@ -144,10 +153,13 @@ __attribute__((export_name("wasi:cli/run@" WASI_VERSION "#run"))) int run(void) 
             connection *active = &connections[position - 1];
             int usable = active->sent < active->filled ? send_some(active) : receive_some(active);
             if (usable && active->sent < active->filled) usable = send_some(active);
-            if (!usable) {
-                end_connection(position - 1);
-                served++;
-            }
+            active->finished = !usable;
+        }
+        /* Only now, since it moves others: hosts need not give what is ready in order. From the last to the first. */
+        for (uint32_t i = open_connections; i--;) {
+            if (!connections[i].finished) continue;
+            end_connection(i);
+            served++;
         }
         if (may_accept && accept_all(listener)) return 1;
     }

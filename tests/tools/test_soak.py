@@ -1,0 +1,33 @@
+"""The mixed load in short: every answer right, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tools.soak import ALLOWED_GROWTH, Held, Outcome, main
+
+
+def test_twenty_seconds(guest_file: Callable[[str], Path], capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("c-echo-0.2.12", "c-server-0.2.12"):
+        guest_file(name)
+    code = main(["20", "--json"])
+    found = json.loads(capfd.readouterr().out)
+    assert (found["failures"], found["leaks"]) == ([], [])
+    assert code == 0
+    for kind in ("forward", "guest clients", "guest servers", "guest service", "published service"):
+        assert found["done"][kind] > 0
+
+
+def test_what_is_left_behind_is_named() -> None:
+    held = Held(resident=50 << 20, descriptors=10, threads=2, tasks=3, sockets=0)
+    found = Outcome(1.0, {}, 0, [], held, held, held, held)
+    assert found.leaks == []
+    grown = replace(held, resident=held.resident + ALLOWED_GROWTH + 1)
+    assert replace(found, end=grown).leaks == ["4.0 MiB"]
+    more = replace(held, descriptors=12, tasks=4, sockets=1)
+    assert replace(found, after=more).leaks == ["2 descriptors", "1 tasks", "1 sockets"]
