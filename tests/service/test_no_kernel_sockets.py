@@ -58,3 +58,32 @@ def test_a_guest_doing_tcp_opens_no_internet_socket(
     calls = trace.read_text()
     assert "socketpair(AF_UNIX" in calls  # trio's own, by which it wakes up: the trace works
     assert "AF_INET" not in calls
+
+
+def test_a_guest_that_is_denied_reaches_no_kernel_socket(
+    guest_file: Files, environment: dict[str, str], tmp_path: Path
+) -> None:
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed")
+    if subprocess.run([strace, "-o", tmp_path / "probe", "true"], capture_output=True).returncode:
+        pytest.skip("strace may not trace here")
+    trace = tmp_path / "trace"
+    ended = subprocess.run(
+        [
+            *(strace, "-f", "-e", "trace=network", "-o", trace),
+            *(sys.executable, "-m", "service", "run", guest_file("python"), "--allow", "203.0.113.1:443"),
+            *("--", "connect-error", "192.0.2.1", "80"),
+        ],
+        env=environment,
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "PermissionError EACCES\n")
+    assert "connect 192.0.2.1:80 denied: no-rule" in ended.stderr
+    calls = trace.read_text()
+    assert "socketpair(AF_UNIX" in calls
+    assert "AF_INET" not in calls
