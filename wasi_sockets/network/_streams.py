@@ -107,7 +107,9 @@ class TcpStream(trio.abc.HalfCloseableStream):
         self._sending = False
         self._closed = False
         self._has_yielded = False  # in `receive_some`, since the last send
-        self._answered = just_scheduled  # inside the last send: by a guest, which runs in the operation that wakes it
+        self._answered = (
+            just_scheduled  # inside the last send: by a guest, which runs in the operation that wakes it
+        )
         self._turns = 0  # receives in a row that did not yield
 
     def __repr__(self) -> str:
