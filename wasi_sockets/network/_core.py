@@ -57,6 +57,13 @@ class NetworkCore:
         zone_aliases: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if not isinstance(name, str):
+            hint = (
+                ": give a policy as policy=..." if isinstance(name, Policy) else "; a policy goes to policy="
+            )
+            raise TypeError(f"name must be a str, not {type(name).__name__}{hint}")
+        if policy is not None and not isinstance(policy, Policy):
+            raise TypeError(f"policy must be a Policy, not {type(policy).__name__}")
         if buffer_size < 1:
             raise ValueError(f"buffer_size must be at least 1, not {buffer_size}")
         self.name: Final = name

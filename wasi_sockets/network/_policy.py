@@ -287,7 +287,14 @@ class Policy:
     def __post_init__(self) -> None:
         if self.mode not in ("enforce", "audit"):
             raise ValueError(f"mode must be 'enforce' or 'audit', not {self.mode!r}")
+        if isinstance(self.rules, str | Rule):
+            raise TypeError(f"rules must be a list of rules, not {type(self.rules).__name__}")
         object.__setattr__(self, "rules", tuple(self.rules))
+        for rule in self.rules:
+            if not isinstance(rule, Rule):
+                raise TypeError(
+                    f"a rule is made by Allow or Deny, as in Allow.connect('example.com', ports=443), not {rule!r}"
+                )
         by_use: dict[Use, list[Rule]] = {}
         for rule in self.rules:
             by_use.setdefault(rule.use, []).append(rule)
