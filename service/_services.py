@@ -15,7 +15,7 @@ import trio
 
 from service._exits import FAILED, USAGE, CommandError
 from service._options import ServiceOption
-from service._serving import Handler, accept_until_closed, echo, serve_connection
+from service._serving import Handler, accept_until_closed, echo, serve_connection, split_failure
 from service._terminal import say_from_task
 from wasi_sockets import Network, TcpListener
 
@@ -74,12 +74,16 @@ class Service:
         status = _Started(task_status)
         try:
             await serve_asgi(self._target, self.listeners, task_status=status)
-        except Exception as error:
-            if not status.done:
-                raise CommandError(f"--service {self.option.text}: {_one_line(error)}", FAILED) from error
-            await self._report(error)
+        except BaseException as error:
+            ends_all, failure = split_failure(error)
+            if failure is not None and not status.done:
+                raise CommandError(f"--service {self.option.text}: {_one_line(failure)}", FAILED) from failure
+            if failure is not None:
+                await self._report(failure)
+            if ends_all is not None:
+                raise ends_all from None
 
-    async def _report(self, error: Exception) -> None:
+    async def _report(self, error: BaseException) -> None:
         trace = "".join(traceback.format_exception(error)).rstrip()
         indented = trace.replace("\n", "\n    ")
         await say_from_task(f"--service {self.option.text} failed: {_short(error)}\n    {indented}")
@@ -139,7 +143,10 @@ def _import(option: ServiceOption) -> Any:
             f"--service {option.text}: there is no module {error.name!r} in {os.getcwd()} or among the installed ones",
             USAGE,
         ) from error
-    except Exception as error:
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a script that was not meant to be imported ends with sys.exit()
         raise _broken(option, error) from error
     for name in option.path.split("."):
         try:
@@ -151,7 +158,7 @@ def _import(option: ServiceOption) -> Any:
     return target
 
 
-def _broken(option: ServiceOption, error: Exception) -> CommandError:
+def _broken(option: ServiceOption, error: BaseException) -> CommandError:
     return CommandError(f"--service {option.text}: importing {option.module} failed: {_short(error)}", USAGE)
 
 

@@ -9,10 +9,10 @@ import trio
 
 from wasi_sockets import TcpListener, TcpStream
 
-__all__ = ["FailureReport", "Handler", "accept_until_closed", "echo", "serve_connection"]
+__all__ = ["FailureReport", "Handler", "accept_until_closed", "echo", "serve_connection", "split_failure"]
 
 Handler: TypeAlias = Callable[[TcpStream], Awaitable[object]]
-FailureReport: TypeAlias = Callable[[Exception], Awaitable[object]]
+FailureReport: TypeAlias = Callable[[BaseException], Awaitable[object]]
 
 
 async def accept_until_closed(
@@ -35,13 +35,29 @@ async def serve_connection(handler: Handler, report: FailureReport, stream: TcpS
     """
     try:
         await handler(stream)
-    except Exception as error:
-        peer_gone = isinstance(error, trio.BrokenResourceError) and stream.connection.receive_pipe.reset
-        stream.connection.abort()
-        if not peer_gone:
-            await report(error)
+    except BaseException as error:
+        ends_all, failure = split_failure(error)
+        if failure is not None:
+            peer_gone = isinstance(failure, trio.BrokenResourceError) and stream.connection.receive_pipe.reset
+            stream.connection.abort()
+            if not peer_gone:
+                await report(failure)
+        if ends_all is not None:
+            raise ends_all from None
     finally:
         await trio.aclose_forcefully(stream)
+
+
+def split_failure(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """What of an exception must go on up (cancellation and Ctrl-C), and what is a failure of a service's own code.
+
+    SystemExit is the latter: a service is a guest in this process, and not the one to end it.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return error.split((trio.Cancelled, KeyboardInterrupt))
+    if isinstance(error, trio.Cancelled | KeyboardInterrupt):
+        return error, None
+    return None, error
 
 
 async def echo(stream: TcpStream) -> None:

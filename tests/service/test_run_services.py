@@ -32,6 +32,17 @@ async def late(stream):
     with open("received", "wb") as file:
         file.write(data + b", written late")
 
+async def leaving(stream):
+    raise SystemExit(3)
+
+class OwnEnd(BaseException):
+    pass
+
+async def leaving_in_a_group(stream):
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        raise OwnEnd
+
 class Box:
     @staticmethod
     async def mirror(stream):
@@ -125,6 +136,21 @@ def test_a_handler_that_raises_is_reported_and_the_run_goes_on(
     assert "\x1b" not in ended.err
 
 
+@pytest.mark.parametrize(("path", "error"), [("leaving", "SystemExit: 3"), ("leaving_in_a_group", "OwnEnd")])
+def test_a_handler_cannot_end_the_command(
+    wasi_sockets_command: Run, guest_file: Files, handlers: str, path: str, error: str
+) -> None:
+    ended = wasi_sockets_command(
+        "run",
+        guest_file("python"),
+        *("--service", f"8080={handlers}:{path}", "--", "connect-error", "127.0.0.1", "8080"),
+    )
+    assert (ended.code, ended.out) == (0, "connected\n")
+    assert f"wasi-sockets: --service 8080={handlers}:{path} failed: " in ended.err
+    assert error in ended.err
+    assert "this should not have happened" not in ended.err
+
+
 def test_only_the_connection_of_the_handler_that_raised_is_lost(
     wasi_sockets_command: Run, guest_file: Files, handlers: str
 ) -> None:
@@ -188,6 +214,7 @@ def test_a_handler_that_never_ends_does_not_keep_the_command(
             "importing {0}_broken failed: ZeroDivisionError: division by zero ({0}_broken.py, line 1)",
         ),
         ("{0}_needs:x", "importing {0}_needs failed: ModuleNotFoundError: No module named 'no_such_library'"),
+        ("{0}_script:x", "importing {0}_script failed: SystemExit: 4 ({0}_script.py, line 1)"),
         ("{0}_wrong:x", "importing {0}_wrong failed: SyntaxError: "),
     ],
 )
@@ -196,6 +223,7 @@ def test_a_service_that_cannot_be_made(
 ) -> None:
     (tmp_path / f"{handlers}_broken.py").write_text("1 / 0")
     (tmp_path / f"{handlers}_needs.py").write_text("import no_such_library")
+    (tmp_path / f"{handlers}_script.py").write_text("raise SystemExit(4)")
     (tmp_path / f"{handlers}_wrong.py").write_text("def f(:")
     ended = wasi_sockets_command("run", client, "--service", "8080=" + what.format(handlers))
     assert ended.code == 2
