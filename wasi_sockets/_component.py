@@ -10,6 +10,7 @@ from typing import Literal
 import wasmtime
 import wasmtime.component
 
+from wasi_sockets._argument_checks import check_kind
 from wasi_sockets._cache import CompiledCache, Entry, default_directory
 from wasi_sockets.engine import engine_settings
 from wasi_sockets.errors import InvalidComponentError
@@ -49,10 +50,12 @@ def load(
 
     Raises:
         OSError: the file cannot be read.
+        TypeError: `engine` is none.
         InvalidComponentError: the bytes are no component, or damaged.
         UnsupportedComponentError: the component uses something that cannot be interposed.
         wasmtime.WasmtimeError: wasmtime does not accept the component; its message says where.
     """
+    check_kind("engine", engine, wasmtime.Engine)
     said = progress or _silent
     said("reading")
     wasm = component_bytes(source)

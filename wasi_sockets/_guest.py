@@ -9,6 +9,7 @@ import wasmtime
 import wasmtime.component
 
 from wasi_sockets import engine
+from wasi_sockets._argument_checks import check_kind, check_trio
 from wasi_sockets._component import GuestComponent
 from wasi_sockets._http import HttpPolicy, add_http, imports_http
 from wasi_sockets._unstable import add_network_error_code
@@ -78,11 +79,18 @@ async def instantiate(
             cross as strings, which is slower.
 
     Raises:
-        TypeError: the component is not from `load`.
+        TypeError: an argument of the wrong kind, such as a component that is not from `load`.
+        RuntimeError: trio does not run the caller.
         ValueError: linker and store do not fit together, or `add_to_linker` was forgotten.
         GuestBusyError: the store already has a guest.
         wasmtime.WasmtimeError: the component cannot be instantiated, such as for a missing import.
     """
+    check_trio("wasi_sockets.instantiate")
+    check_kind("linker", linker, wasmtime.component.Linker)
+    check_kind("store", store, wasmtime.Store)
+    check_kind("network", network, Network)
+    if limits is not None:
+        check_kind("limits", limits, Limits)
     if not isinstance(component, GuestComponent):
         raise TypeError(f"component must come from wasi_sockets.load(), not {type(component).__name__}")
     host = Host(network, stdin=stdin, stdout=stdout, stderr=stderr, limits=limits)

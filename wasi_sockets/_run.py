@@ -12,6 +12,14 @@ import trio
 import wasmtime
 import wasmtime.component
 
+from wasi_sockets._argument_checks import (
+    check_descriptor,
+    check_directory,
+    check_kind,
+    check_mapping,
+    check_trio,
+    strings_checked,
+)
 from wasi_sockets._component import GuestComponent, Stage, load
 from wasi_sockets._guest import add_to_linker, instantiate
 from wasi_sockets._http import HttpPolicy
@@ -73,11 +81,28 @@ async def run(
 
     Raises:
         OSError: the file or a directory cannot be opened.
+        TypeError: an argument of the wrong kind.
+        RuntimeError: trio does not run the caller.
         ComponentError: the component cannot be loaded.
         LookupError: it does not export `wasi:cli/run`.
         ValueError: a `source` from `load` without its engine.
         wasmtime.WasmtimeError: it trapped, or an import is missing.
     """
+    check_trio("wasi_sockets.run")
+    words = strings_checked("arguments", arguments)
+    check_kind("network", network, Network)
+    if environment is not None:
+        check_mapping("environment", environment, str, "strings")
+    if directories is not None:
+        check_mapping("directories", directories, str | os.PathLike, "directories")
+        for directory in directories.values():
+            check_directory(directory)
+    for stream, descriptor in (("stdin", stdin), ("stdout", stdout), ("stderr", stderr)):
+        check_descriptor(stream, descriptor)
+    if engine is not None:
+        check_kind("engine", engine, wasmtime.Engine)
+    if limits is not None:
+        check_kind("limits", limits, Limits)
     if isinstance(source, GuestComponent):
         if engine is None:
             raise ValueError("a component from load() belongs to an engine: give that engine too")
@@ -93,7 +118,7 @@ async def run(
     store = wasmtime.Store(engine)
     own_name = name if name is not None else _name_of(source)
     store.set_wasi(
-        _wasi_config([own_name, *arguments], environment or {}, directories or {}, stdin, stdout, stderr)
+        _wasi_config([own_name, *words], environment or {}, directories or {}, stdin, stdout, stderr)
     )
 
     pipes = _Pipes(stdin, stdout, stderr)

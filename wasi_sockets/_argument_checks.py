@@ -1,0 +1,116 @@
+"""Arguments of the wrong kind, refused before anything starts: later they would be errors of wasmtime or of trio, or
+none at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+
+__all__ = [
+    "check_descriptor",
+    "check_directory",
+    "check_kind",
+    "check_mapping",
+    "check_trio",
+    "strings_checked",
+]
+
+
+def check_trio(function: str) -> None:
+    """Checks that trio runs the caller.
+
+    Raises:
+        RuntimeError: it does not, such as under asyncio.
+    """
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        raise RuntimeError(
+            f"{function}() must be called from within trio.run(); "
+            "programs without trio, such as those of asyncio, reach it through wasi_sockets.BackgroundLoop"
+        ) from None
+
+
+def check_kind(name: str, value: object, kind: type[Any]) -> None:
+    """Checks that an argument is what it should be.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {_name_of(kind)}, not {_name_of(type(value))}")
+
+
+def strings_checked(name: str, values: object) -> list[str]:
+    """A list of strings, given as anything that gives strings.
+
+    Raises:
+        TypeError: it is something else, or one string.
+    """
+    if isinstance(values, str | bytes | bytearray):
+        raise TypeError(f"{name} must be a list of strings, not one {type(values).__name__}: [{values!r}]?")
+    try:
+        listed: list[str] = list(values)  # type: ignore[call-overload]
+    except TypeError:
+        raise TypeError(f"{name} must be a list of strings, not {type(values).__name__}") from None
+    for each in listed:
+        if not isinstance(each, str):
+            raise TypeError(f"{name} must be a list of strings, and holds {each!r}")
+    return listed
+
+
+def check_mapping(name: str, value: object, values: Any, what: str) -> None:
+    """Checks that an argument is a mapping of strings.
+
+    Args:
+        name: of the argument.
+        value: the argument.
+        values: the class of its values, or several as with `isinstance`.
+        what: what these are, in words.
+
+    Raises:
+        TypeError: it is something else, or holds something else.
+    """
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping of strings to {what}, not {type(value).__name__}")
+    for key, each in value.items():
+        if not isinstance(key, str) or not isinstance(each, values):
+            raise TypeError(f"{name} must be a mapping of strings to {what}, and holds {key!r}: {each!r}")
+
+
+def check_directory(path: str | os.PathLike[str]) -> None:
+    """Checks that a directory can be given to a guest.
+
+    Raises:
+        FileNotFoundError: it does not exist.
+        NotADirectoryError: it is something else.
+    """
+    if not os.path.isdir(path):
+        number = errno.ENOTDIR if os.path.exists(path) else errno.ENOENT
+        raise OSError(number, os.strerror(number), os.fspath(path))
+
+
+def check_descriptor(name: str, value: object) -> None:
+    """Checks that an argument is a file descriptor or None.
+
+    Raises:
+        TypeError: it is something else, such as a file object.
+    """
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return
+    hint = ": give its fileno()" if hasattr(value, "fileno") else ""
+    raise TypeError(f"{name} must be a file descriptor or None, not {type(value).__name__}{hint}")
+
+
+def _name_of(kind: type[Any]) -> str:
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    parts = kind.__module__.split(".")
+    # Where programs import it from: wasmtime has a Linker of its own and one for components.
+    public = parts[:1] if parts[0] == "wasi_sockets" else [part for part in parts if not part.startswith("_")]
+    return ".".join([*public, kind.__qualname__])
