@@ -134,10 +134,12 @@ class Guest:
         inner = self._exports[exported]
         if inner is None:
             path = (exported,)
-        elif not arguments or arguments[0] not in inner:
+        elif not arguments or not isinstance(arguments[0], str):
             raise LookupError(
                 f"{exported!r} is an interface: name one of its functions as the next argument: {sorted(inner)}"
             )
+        elif arguments[0] not in inner:
+            raise LookupError(f"{exported!r} has no function {arguments[0]!r}; it has {sorted(inner)}")
         else:
             path = (exported, arguments[0])
             arguments = arguments[1:]
