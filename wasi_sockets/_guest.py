@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
 
 import wasmtime
 import wasmtime.component
@@ -21,11 +22,14 @@ from wasi_sockets.wasi.p2 import functions
 
 __all__ = ["add_to_linker", "instantiate"]
 
+_linkers: WeakKeyDictionary[wasmtime.component.Linker, HttpPolicy] = WeakKeyDictionary()
+"""Those that `add_to_linker` has added to, with what it was told about wasi:http."""
+
 
 def add_to_linker(linker: wasmtime.component.Linker, *, http: HttpPolicy = "deny") -> None:
     """Defines in a linker what interposed guests import besides stock WASI.
 
-    Call it after `linker.add_wasip2()`, once for each linker.
+    Call it after `linker.add_wasip2()`, once for each linker; once more with the same `http` does nothing.
 
     Args:
         linker: where the guests will be instantiated from; other definitions in it are yours.
@@ -34,12 +38,22 @@ def add_to_linker(linker: wasmtime.component.Linker, *, http: HttpPolicy = "deny
             them go.
 
     Raises:
-        ValueError: an unknown `http`.
+        TypeError: `linker` is none of components.
+        ValueError: an unknown `http`, or another one than this linker was given before.
         wasmtime.WasmtimeError: the linker defines wasi:http already.
     """
+    check_kind("linker", linker, wasmtime.component.Linker)
+    before = _linkers.get(linker)
+    if before is not None:
+        if http != before:
+            raise ValueError(
+                f"add_to_linker was called for this linker with http={before!r}; now http={http!r}"
+            )
+        return
     add_http(linker, http)
     add_network_error_code(linker)
     engine.add_to_linker(linker)
+    _linkers[linker] = http
 
 
 @asynccontextmanager

@@ -95,3 +95,19 @@ def test_asyncio_is_told_of_the_background_loop() -> None:
 
     with pytest.raises(RuntimeError, match=r"within trio\.run\(\).*asyncio.*BackgroundLoop"):
         asyncio.run(instantiate())
+
+
+def test_a_linker_is_added_to_once() -> None:
+    engine = wasmtime.Engine(wasi_sockets.config())
+    for first, second in (("deny", "stock"), ("stock", "deny")):
+        linker: Any = wasmtime.component.Linker(engine)
+        linker.add_wasip2()
+        options: dict[str, Any] = {"http": first}
+        wasi_sockets.add_to_linker(linker, **options)
+        wasi_sockets.add_to_linker(linker, **options)
+        options["http"] = second
+        with pytest.raises(ValueError, match=f"with http='{first}'; now http='{second}'"):
+            wasi_sockets.add_to_linker(linker, **options)
+    core: Any = wasmtime.Linker(engine)
+    with pytest.raises(TypeError, match=r"must be a wasmtime\.component\.Linker, not wasmtime\.Linker"):
+        wasi_sockets.add_to_linker(core)
