@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from service._exits import CANNOT_RUN, CommandError
-from service._terminal import escaped
+from service._terminal import escaped, output
 
 __all__ = ["Line", "doctor", "findings"]
 
@@ -55,15 +55,15 @@ def doctor(*, as_json: bool) -> int:
     failed = any(each.ok is False for each in lines)
     if as_json:
         report = {"ok": not failed, "versions": _versions(), "checks": [each._asdict() for each in lines]}
-        print(json.dumps(report, indent=2))
+        output(json.dumps(report, indent=2))
         return CANNOT_RUN if failed else 0
-    print(", ".join(f"{name} {version}" for name, version in _versions().items()))
+    output(", ".join(f"{name} {version}" for name, version in _versions().items()))
     width = max(len(each.name) for each in lines)
     for each in lines:
         word = {True: "ok", False: "WRONG", None: "-"}[each.ok]
-        print(escaped(f"{each.name:{width}}  {word:5}  {each.detail}"))
+        output(escaped(f"{each.name:{width}}  {word:5}  {each.detail}"))
         if each.advice:
-            print(escaped(f"{'':{width}}         -> {each.advice}"))
+            output(escaped(f"{'':{width}}         -> {each.advice}"))
     return CANNOT_RUN if failed else 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import wasi_sockets
 from service._exits import CANNOT_RUN
 from service._run import check_file, load_errors
-from service._terminal import escaped
+from service._terminal import escaped, output
 from wasi_sockets import Inspection
 
 __all__ = ["inspect"]
@@ -32,10 +32,10 @@ def inspect(path: str, *, as_json: bool) -> int:
     with load_errors(path):
         found = wasi_sockets.inspect(path)
     if as_json:
-        print(json.dumps(_as_data(found), indent=2))
+        output(json.dumps(_as_data(found), indent=2))
     else:
         for line in _lines(path, found):
-            print(escaped(line))
+            output(escaped(line))
     return 0 if found.refusal is None else CANNOT_RUN
 
 

@@ -10,7 +10,9 @@ from typing import Final
 
 import trio
 
-__all__ = ["Progress", "escaped", "escaped_lines", "say", "say_from_task"]
+from service._exits import FAILED, CommandError
+
+__all__ = ["Progress", "escaped", "escaped_lines", "flush_output", "output", "say", "say_from_task"]
 
 # Control characters, those that change the direction of text, line and paragraph separators, and lone surrogates.
 _UNSAFE: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
@@ -33,6 +35,40 @@ def escaped(text: str) -> str:
 def escaped_lines(text: str) -> str:
     """`escaped`, but line ends and tabs stay."""
     return _UNSAFE_IN_LINES.sub(_escape, text)
+
+
+def output(text: str) -> None:
+    """A line, or several, that the command was asked for, on standard output.
+
+    Raises:
+        CommandError: nothing can be written there.
+        BrokenPipeError: whoever read it has gone.
+    """
+    if sys.stdout is None:
+        raise CommandError("standard output is closed", FAILED)
+    try:
+        print(text)
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:
+        raise _output_lost(error) from error
+
+
+def flush_output() -> None:
+    """What was written to standard output goes out, if there is one; raises as `output`."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:
+        raise _output_lost(error) from error
+
+
+def _output_lost(error: Exception) -> CommandError:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return CommandError(f"standard output cannot be written: {reason or error}", FAILED)
 
 
 def say(message: str) -> None:

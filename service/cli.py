@@ -14,7 +14,7 @@ from typing import Any
 from service._bridges import allow_option, forward_option, publish_option
 from service._exits import FAILED, SIGNALLED, USAGE, CommandError
 from service._options import directory, environment, seconds, service_option
-from service._terminal import escaped, escaped_lines, say
+from service._terminal import escaped, escaped_lines, flush_output, say
 from service.conformance import add_parser as add_conformance_parser
 
 __all__ = ["main"]
@@ -41,7 +41,8 @@ class _Parser(argparse.ArgumentParser):
             print(escaped_lines(message), end="", file=sys.stdout if file is sys.stdout else sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[_Parser, dict[str, _Parser]]:
+    """The parser of everything, and those of the commands by name."""
     parser = _Parser(
         prog="wasi-sockets",
         description="Run WebAssembly components whose sockets reach services in this process, through memory.",
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     add_conformance_parser(commands)
     _add_doctor(commands)
-    return parser
+    return parser, commands.choices
 
 
 def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -172,14 +173,15 @@ def _version() -> str:
 def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     # By hand: argparse takes the words after "--" for its own once a positional argument came before options.
     cut = words.index("--") if "--" in words else len(words)
-    parser = _parser()
+    parser, commands = _parser()
     options, unknown = parser.parse_known_args(words[:cut])
+    command = commands[options.command]
     if unknown:
         hint = "; arguments of the guest go after '--'" if options.command == "run" else ""
-        parser.error(f"unknown argument: {unknown[0]}{hint}")
+        command.error(f"unknown argument: {unknown[0]}{hint}")
     guest_arguments = words[cut + 1 :]
     if guest_arguments and options.command != "run":
-        parser.error(f"unknown argument: {guest_arguments[0]}")
+        command.error(f"unknown argument: {guest_arguments[0]}")
     return options, guest_arguments
 
 
@@ -218,26 +220,65 @@ def main(words: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: for wrong options, --help and --version, as argparse does.
     """
+    _occupy_closed_descriptors()
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        code = _dispatch(*_parse(list(sys.argv[1:] if words is None else words)))
-        sys.stdout.flush()
+        options, guest_arguments = _parse(list(sys.argv[1:] if words is None else words))
+        if sys.stdout is None and options.command == "run":
+            say("standard output is closed; what the guest writes there is lost")
+        code = _dispatch(options, guest_arguments)
     except CommandError as error:
         say(escaped(str(error)))
-        return error.code
+        return _flushed(error.code)
     except KeyboardInterrupt:
         return SIGNALLED + _SIGINT
-    except BrokenPipeError:
-        # Whoever read the output has gone. Python would complain once more when it flushes at exit.
-        with suppress(OSError, AttributeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read the output has gone
+        _drop_output()
         return SIGNALLED + _SIGPIPE
     except Exception:
         say(f"this should not have happened; please report it:\n{traceback.format_exc()}")
         return FAILED
+    return _flushed(code)
+
+
+def _flushed(code: int) -> int:
+    """The exit code once all output has gone out: `code` stays when it tells of something already."""
+    try:
+        flush_output()
+    except BrokenPipeError:
+        _drop_output()
+        return SIGNALLED + _SIGPIPE
+    except CommandError as error:
+        _drop_output()
+        if code != error.code:  # said already
+            say(escaped(str(error)))
+        return code or error.code
     return code
+
+
+def _drop_output() -> None:
+    """Python would complain once more about what it could not write when it flushes at exit."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _occupy_closed_descriptors() -> None:
+    """Keep the numbers of closed standard streams taken.
+
+    The next file or socket that this process opens would get the number, and what the guest prints. Opened the wrong
+    way round they answer as closed ones do, with EBADF.
+    """
+    for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            with suppress(OSError):
+                opened = os.open(os.devnull, mode)
+                if opened != number:
+                    os.dup2(opened, number)
+                    os.close(opened)
 
 
 if __name__ == "__main__":

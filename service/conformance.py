@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service._exits import FAILED, USAGE, CommandError
-from service._terminal import escaped
+from service._terminal import escaped, output
 
 if TYPE_CHECKING:
     from wasi_sockets.conformance import Check, Result, Status
@@ -91,24 +91,24 @@ def conformance(options: argparse.Namespace) -> int:
             export(chosen, options.export)
         except OSError as error:
             raise CommandError(f"{options.export}: {error.strerror or error}") from error
-        print(f"{len(chosen)} components and manifest.json written to {escaped(str(options.export))}")
+        output(f"{len(chosen)} components and manifest.json written to {escaped(str(options.export))}")
         return 0
     results = [result for run in _runs(options, chosen) for result in run]
     if options.json:
-        print(json.dumps(as_json(results), indent=2))
+        output(json.dumps(as_json(results), indent=2))
     else:
         for line in _matrix(chosen, results):
-            print(escaped(line))
+            output(escaped(line))
     return 1 if any(result.status == "fail" for result in results) else 0
 
 
 def _list(chosen: Sequence[Check], *, as_data: bool) -> None:
     if as_data:
         data = [{"name": check.name, "rule": check.about, "source": check.source} for check in chosen]
-        print(json.dumps({"checks": data}, indent=2))
+        output(json.dumps({"checks": data}, indent=2))
         return
     for check in chosen:
-        print(f"{check.name}\n    {check.about}\n    source: {check.source}")
+        output(f"{check.name}\n    {check.about}\n    source: {check.source}")
 
 
 def _runs(options: argparse.Namespace, chosen: Sequence[Check]) -> Iterator[list[Result]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -151,6 +152,30 @@ def test_a_reader_that_leaves_is_no_error(guest_file: Files, environment: dict[s
         assert running.stderr is not None
         assert running.stderr.read() == b""
         assert running.wait(timeout=60) == 141
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize(
+    ("redirection", "told"),
+    [
+        (">&-", "standard output is closed"),
+        (">/dev/full", "standard output cannot be written: No space left on device"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_said_in_one_line(
+    guest_file: Files, environment: dict[str, str], options: list[str], redirection: str, told: str
+) -> None:
+    if "/dev/full" in redirection and not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    words = [sys.executable, "-m", "service", "inspect", guest_file("c-echo-0.2.0"), *options]
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", *words],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stderr) == (125, f"wasi-sockets: {told}\n")
 
 
 @pytest.mark.parametrize("name", ["wasi:http/outgoing-handler@0.2.6", "wasi:http/types@0.2.6"])

@@ -74,6 +74,18 @@ def test_a_guest_that_never_ends_is_ended_by_the_time_limit(
     assert ended.err == f"wasi-sockets: {guest} was ended after 0.1 s (--timeout)\n"
 
 
+@pytest.mark.parametrize(
+    "words", [["run", "x", "--bogus"], ["inspect", "x", "--bogus"], ["doctor", "--", "x"]]
+)
+def test_an_unknown_argument_shows_the_usage_of_the_command(
+    wasi_sockets_command: Run, words: list[str]
+) -> None:
+    ended = wasi_sockets_command(*words)
+    assert ended.code == 2
+    assert ended.err.startswith(f"usage: wasi-sockets {words[0]} ")
+    assert f"wasi-sockets {words[0]}: error: unknown argument: {words[-1]}" in ended.err
+
+
 def test_a_file_that_is_not_there(wasi_sockets_command: Run) -> None:
     ended = wasi_sockets_command("run", "nothing.wasm")
     assert (ended.code, ended.err) == (127, "wasi-sockets: nothing.wasm: no such file\n")

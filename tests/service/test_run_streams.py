@@ -57,6 +57,49 @@ def test_a_reader_that_leaves_ends_the_guests_output(guest_file: Files, environm
     assert "wrote" not in told
 
 
+@pytest.mark.parametrize(("port", "code"), [("7", 0), ("8", 1)])
+def test_the_guests_exit_code_outlives_a_closed_standard_output(
+    guest_file: Files, environment: dict[str, str], port: str, code: int
+) -> None:
+    words = ["run", guest_file("c-echo-0.2.0"), "--service", "7=echo", "--", "127.0.0.1", port]
+    ended = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "service", *words],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    told = b"wasi-sockets: standard output is closed; what the guest writes there is lost\n"
+    assert (ended.returncode, ended.stderr) == (code, told)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_what_a_handler_prints_to_a_full_device_is_told_lost(
+    guest_text: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "printing.py").write_text("print('x')\nasync def handle(stream): pass\n")
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "service",
+                "run",
+                guest_text("i32.const 0"),
+                "--service",
+                "7=printing:handle",
+            ],
+            env={**environment, "PYTHONUNBUFFERED": ""},  # lost only when it is flushed
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    told = b"wasi-sockets: standard output cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (125, told)
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "terminated"]
 )
