@@ -57,7 +57,10 @@ async def serve_asgi(
     Raises:
         hypercorn.utils.LifespanFailureError: the application says that it could not start up or shut down.
         hypercorn.utils.LifespanTimeoutError: it took longer than `config.startup_timeout` or `shutdown_timeout`.
+        TypeError: `listeners` is no list, such as a listener by itself.
     """
+    if not isinstance(listeners, Sequence):
+        raise TypeError(f"listeners must be a list, such as [network.listen_tcp(8080)], not {listeners!r}")
     server = _Server(app, config or Config())
     # What is raised goes to the caller as it is, not in a group.
     async with trio.open_nursery() as nursery:

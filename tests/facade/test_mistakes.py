@@ -111,3 +111,22 @@ def test_a_linker_is_added_to_once() -> None:
     core: Any = wasmtime.Linker(engine)
     with pytest.raises(TypeError, match=r"must be a wasmtime\.component\.Linker, not wasmtime\.Linker"):
         wasi_sockets.add_to_linker(core)
+
+
+def test_limits_below_nothing_are_refused() -> None:
+    assert wasi_sockets.Limits(sockets=0).sockets == 0
+    with pytest.raises(ValueError, match="sockets must be at least 0, not -1"):
+        wasi_sockets.Limits(sockets=-1)
+    text: Any = "5"
+    with pytest.raises(TypeError, match="sockets must be an int, not '5'"):
+        wasi_sockets.Limits(sockets=text)
+
+
+async def test_serve_asgi_takes_a_list_of_listeners() -> None:
+    from wasi_sockets.asgi import serve_asgi
+
+    network = Network()
+    listener: Any = network.listen_tcp(8080)
+    with pytest.raises(TypeError, match="listeners must be a list, such as"):
+        await serve_asgi(None, listener)
+    await listener.aclose()

@@ -34,11 +34,23 @@ __all__ = ["DEFAULT_READY_SECONDS", "Network"]
 DEFAULT_READY_SECONDS: Final = 5.0
 
 
+def _check_port(name: str, port: object) -> None:
+    if not isinstance(port, int):
+        raise TypeError(f"{name} must be an int, such as 8080, not {port!r}")
+
+
+def _check_goal(to: object) -> None:
+    if not isinstance(to, tuple | list) or len(to) != 2 or not isinstance(to[0], str | IpAddress):
+        raise TypeError(f"`to` must be a host and a port, such as ('db.example.com', 5432), not {to!r}")
+    _check_port("the port in `to`", to[1])
+
+
 def _real_address(host: str | IpAddress, port: int) -> SocketAddress:
     """A real address to listen at: no name, so that nobody else decides where that is."""
     ip = parse_ip("127.0.0.1" if host == "localhost" else host) if isinstance(host, str) else host
     if ip is None:
         raise ValueError(f"not an IP address: {host!r}")
+    _check_port("port", port)
     if not 0 <= port <= 65535:
         raise ValueError(f"port must be in 0..65535, not {port}")
     return SocketAddress(ip, port)
@@ -106,6 +118,7 @@ class Network(NetworkCore):
             OSError: as from `reserve`.
             socket.gaierror: if the name is not known.
         """
+        _check_port("port", port)
         ip = self.resolve(host)[0] if isinstance(host, str) else host
         reservation = self.reserve("tcp", SocketAddress(ip, port), owner=owner)
         return TcpListener(self.start_listen(reservation, backlog))
@@ -140,6 +153,7 @@ class Network(NetworkCore):
             OSError: as from `reserve`.
             socket.gaierror: if the name is not known.
         """
+        _check_port("port", port)
         await serve(self, handler, port, host, owner, handler_nursery, task_status)
 
     async def connect_tcp(self, host: str | IpAddress, port: int, *, owner: object = None) -> TcpStream:
@@ -157,6 +171,8 @@ class Network(NetworkCore):
             OSError: as from `start_connect`.
             socket.gaierror: if the name is not known.
         """
+        if port.__class__ is not int:
+            _check_port("port", port)
         if isinstance(host, str):
             addresses = await self.lookup(host, owner=owner)
         else:
@@ -210,6 +226,7 @@ class Network(NetworkCore):
             socket.gaierror: if the name is not known.
             ValueError: if `receive_buffer` is below 1.
         """
+        _check_port("port", port)
         if receive_buffer < 1:
             raise ValueError(f"receive_buffer must be at least 1, not {receive_buffer}")
         ip = self.resolve(host)[0] if isinstance(host, str) else host
@@ -273,6 +290,8 @@ class Network(NetworkCore):
             socket.gaierror: if the own host's name is not known.
             ValueError: on TLS over UDP.
         """
+        _check_port("port", port)
+        _check_goal(to)
         ip = self.resolve(host)[0] if isinstance(host, str) else host
         listen = SocketAddress(ip, port)
         if protocol == "tcp":
@@ -315,6 +334,7 @@ class Network(NetworkCore):
             OSError: EADDRINUSE, EACCES and others of the real port.
             socket.gaierror: if the target's name is not known.
         """
+        _check_port("virtual_port", virtual_port)
         ips = self.resolve(target) if isinstance(target, str) else [target]
         real = _real_address(host, port)
         if protocol == "tcp":

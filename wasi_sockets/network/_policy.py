@@ -239,8 +239,13 @@ def _pattern_of(text: str) -> str:
 def _ranges_of(ports: Ports | None) -> tuple[tuple[int, int], ...]:
     if ports is None:
         return ()
+    wanted = "ports must be an int, such as 443, a range, or a list of these"
+    if isinstance(ports, str | bytes) or not isinstance(ports, int | Iterable):
+        raise TypeError(f"{wanted}, not {ports!r}")
     found: list[tuple[int, int]] = []
     for each in (ports,) if isinstance(ports, int | range) else tuple(ports):
+        if not isinstance(each, int | range):
+            raise TypeError(f"{wanted}, and holds {each!r}")
         if isinstance(each, range) and each.step != 1:
             raise ValueError(f"a range of ports goes in steps of 1: {each!r}")
         first, last = (each.start, each.stop - 1) if isinstance(each, range) else (each, each)

@@ -28,6 +28,12 @@ class Limits:
     udp: bool = True
     name_lookup: bool = True
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.sockets, int):
+            raise TypeError(f"sockets must be an int, not {self.sockets!r}")
+        if self.sockets < 0:
+            raise ValueError(f"sockets must be at least 0, not {self.sockets}")
+
 
 class Host:
     """The network, standard streams and limits of one guest. It owns all that the guest opens.
