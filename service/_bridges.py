@@ -184,9 +184,17 @@ def allow_option(text: str) -> Rule:
         low = _port(text, first)
         ports = range(low, (_port(text, last) if dash else low) + 1)
     try:
-        return (Allow.send if udp else Allow.connect)(target, ports=ports)
+        rule = (Allow.send if udp else Allow.connect)(target, ports=ports)
     except ValueError as error:
         raise _wrong(text, str(error)) from None
+    # The policy keeps these inside whatever its rules say, so that the rule could never do anything.
+    if "localhost" in rule.names or any(each.is_loopback or each.is_unspecified for each in rule.networks):
+        raise _wrong(
+            text,
+            f"{target} is the guest's own network, and is never this machine's; use --forward, such as"
+            f" --forward 8080=127.0.0.1:{rest if rest.isdecimal() else '8080'}{'/udp' if udp else ''}",
+        )
+    return rule
 
 
 def policy_of(rules: Sequence[Rule]) -> Policy | None:

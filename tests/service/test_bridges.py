@@ -87,6 +87,31 @@ def test_what_cannot_be_meant_is_said(read: Callable[[str], object], text: str) 
         read(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "example"),
+    [
+        ("127.0.0.1:22", "127.0.0.1:22"),
+        ("127.0.0.0/8", "127.0.0.1:8080"),
+        ("localhost:80-90", "127.0.0.1:8080"),
+        ("[::1]:443", "127.0.0.1:443"),
+        ("0.0.0.0:80", "127.0.0.1:80"),
+        ("udp:127.0.0.53:53", "127.0.0.1:53/udp"),
+    ],
+)
+def test_this_machine_cannot_be_allowed_but_forwarded_to(text: str, example: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as refused:
+        allow_option(text)
+    assert "is never this machine's; use --forward" in str(refused.value)
+    forward = str(refused.value).rpartition("--forward ")[2]
+    assert forward == f"8080={example}"
+    forward_option(forward)
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0/0:443", "[::/0]", "*.localhost.example", "10.0.0.0/8"])
+def test_what_holds_more_than_this_machine_is_allowed(text: str) -> None:
+    assert allow_option(text).use == "connect"
+
+
 @pytest.fixture
 def echo_port() -> Iterator[int]:
     """A real echo server."""
