@@ -186,6 +186,26 @@ def test_a_guest_is_reached_from_outside(
             running.kill()
 
 
+@pytest.mark.parametrize(
+    ("prefix", "goal"), [("", "127.0.0.1:{0}"), ("tls:", "127.0.0.1:{0} by TLS")], ids=["plain", "tls"]
+)
+def test_a_forward_that_fails_names_both_addresses(
+    wasi_sockets_command: Run, guest_file: Files, prefix: str, goal: str
+) -> None:
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        ended = wasi_sockets_command(
+            "run",
+            guest_file("c-echo-0.2.0"),
+            *("--forward", f"7={prefix}127.0.0.1:{port}", "--", "127.0.0.1", "7"),
+        )
+    told = f"wasi-sockets: connecting to 127.0.0.1:7, which leads to {goal.format(port)}, failed: "
+    assert ended.err.startswith(told)
+    assert "Connection refused" in ended.err
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+
+
 def test_a_taken_port_is_said(wasi_sockets_command: Run, guest_text: Callable[..., Path]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

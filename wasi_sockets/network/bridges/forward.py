@@ -42,11 +42,18 @@ async def forward(
             raise
         return secured
 
+    goal = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     reservation = network.reserve("tcp", listen, bridge=True)
     try:
         async with trio.open_nursery() as nursery:
             gateway = Gateway(
-                network._registry, reservation, reservation.address, network._buffer_size, nursery, connect
+                network._registry,
+                reservation,
+                reservation.address,
+                network._buffer_size,
+                nursery,
+                connect,
+                goal if tls is None else f"{goal} by TLS",
             )
             try:
                 task_status.started(reservation.address)

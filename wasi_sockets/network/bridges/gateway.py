@@ -39,9 +39,19 @@ class Gateway(ConnectTarget):
         nursery: for the tasks.
         connect: makes the real connection for a connect to an address; what it raises, OSError, is what the connect
             fails with.
+        goal: the real address for messages, when it is another than the one that the connect names.
     """
 
-    __slots__ = ("_capacity", "_closed", "_connect", "_nursery", "_pending", "_reservation", "address")
+    __slots__ = (
+        "_capacity",
+        "_closed",
+        "_connect",
+        "_goal",
+        "_nursery",
+        "_pending",
+        "_reservation",
+        "address",
+    )
 
     def __init__(
         self,
@@ -51,12 +61,14 @@ class Gateway(ConnectTarget):
         pipe_capacity: int,
         nursery: trio.Nursery,
         connect: _Connect,
+        goal: str | None = None,
     ) -> None:
         super().__init__(registry, None)
         self.address: Final = address
         self._capacity: Final = pipe_capacity
         self._nursery: Final = nursery
         self._connect: Final = connect
+        self._goal: Final = goal
         self._pending: Final[dict[ConnectAttempt, None]] = {}
         self._reservation: Final = reservation
         self._closed = False
@@ -128,7 +140,8 @@ class Gateway(ConnectTarget):
             except (OSError, ssl.CertificateError) as error:
                 attempt.done.discard(scope.cancel)
                 if attempt.state == "pending":
-                    _logger.warning("connecting to %s failed: %s", attempt.remote_address, error)
+                    there = "" if self._goal is None else f", which leads to {self._goal},"
+                    _logger.warning("connecting to %s%s failed: %s", attempt.remote_address, there, error)
                     if isinstance(error, ConnectionRefusedError):
                         attempt._fail("refused")
                     else:
