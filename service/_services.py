@@ -130,7 +130,31 @@ def _target(option: ServiceOption) -> Any:
             f" 'async def {option.path}(stream)', or asgi:{option.module}:{option.path} for an ASGI application",
             USAGE,
         )
+    if option.kind == "handler":
+        _check_takes_a_stream(option, target)
     return target
+
+
+def _check_takes_a_stream(option: ServiceOption, target: Any) -> None:
+    try:
+        signature = inspect.signature(target)
+    except (TypeError, ValueError):  # not every callable tells
+        return
+    if _takes(signature, 1):
+        return
+    hint = f"; did you mean asgi:{option.module}:{option.path}?" if _takes(signature, 3) else ""
+    raise CommandError(
+        f"--service {option.text}: {option.path}{signature} cannot be called with one argument, the stream{hint}",
+        USAGE,
+    )
+
+
+def _takes(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def _import(option: ServiceOption) -> Any:

@@ -51,6 +51,24 @@ class Box:
 def plain(stream):
     pass
 
+async def app(scope, receive, send):
+    pass
+
+async def wrong(a, b):
+    pass
+
+class Application:
+    async def __call__(self, scope, receive, send):
+        pass
+
+made = Application()
+
+class Gentle:
+    async def __call__(self, stream, *, timeout=3):
+        await mirror(stream)
+
+gentle = Gentle()
+
 number = 3
 
 not_awaitable = type("Handler", (), {"__call__": lambda self, stream: 3})()
@@ -101,7 +119,7 @@ def test_nothing_else_answers(wasi_sockets_command: Run, guest_file: Files) -> N
     assert (ended.code, ended.out) == (0, "ConnectionRefusedError ECONNREFUSED\n")
 
 
-@pytest.mark.parametrize("path", ["mirror", "Box.mirror"])
+@pytest.mark.parametrize("path", ["mirror", "Box.mirror", "gentle"])
 def test_a_handler_from_the_current_directory(
     wasi_sockets_command: Run, client: Path, handlers: str, path: str
 ) -> None:
@@ -207,6 +225,12 @@ def test_a_handler_that_never_ends_does_not_keep_the_command(
     [
         ("{0}:plain", "plain is not an async function; write 'async def plain(stream)'"),
         ("{0}:number", "number cannot be called"),
+        (
+            "{0}:app",
+            "app(scope, receive, send) cannot be called with one argument, the stream; did you mean asgi:{0}:app?",
+        ),
+        ("{0}:made", "did you mean asgi:{0}:made?"),
+        ("{0}:wrong", "wrong(a, b) cannot be called with one argument, the stream\n"),
         ("{0}:nothing", "{0} has no 'nothing'"),
         ("no_such_module:x", "there is no module 'no_such_module' in "),
         (
