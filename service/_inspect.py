@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import groupby
@@ -92,9 +93,11 @@ def _calls(found: Inspection) -> Iterator[str]:
     width = max((len(call.function) for call in replaced), default=0)
     for interface, calls in groupby(replaced, key=lambda call: call.interface):
         yield f"  {interface}"
-        for call in calls:
+        # A component may lower a function more than once: with other options, or for another of its modules.
+        for call, times in Counter(calls).items():
             star = "  *" if call.moves_bytes else ""
-            yield f"    {call.function:{width}}  {call.realm}  {call.trampoline:9}  {call.answer}{star}"
+            many = f"  ({times} times)" if times > 1 else ""
+            yield f"    {call.function:{width}}  {call.realm}  {call.trampoline:9}  {call.answer}{star}{many}"
     stock = sorted({call.interface for call in found.calls if call.trampoline == "none"})
     yield ""
     yield "straight to the stock host: " + (", ".join(stock) if stock else "nothing")

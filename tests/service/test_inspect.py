@@ -57,6 +57,18 @@ def test_for_people(wasi_sockets_command: Run, tmp_path: Path) -> None:
     ]
 
 
+def test_a_function_that_is_lowered_twice_is_one_line_with_a_count(
+    wasi_sockets_command: Run, tmp_path: Path
+) -> None:
+    again = '(core func $again (canon lower (func $instance "instance-network")))'
+    (tmp_path / "guest.wat").write_text(f"{_STOCK_AND_VIRTUAL.rstrip().removesuffix(')')} {again})")
+    lines = wasi_sockets_command("inspect", "guest.wat").out.splitlines()
+    assert [line for line in lines if line.startswith("    ")] == [
+        "    instance-network        0  generated  virtual  (2 times)",
+        "    [resource-drop]network  0  fast path  virtual",
+    ]
+
+
 def test_for_programs(wasi_sockets_command: Run, tmp_path: Path) -> None:
     (tmp_path / "guest.wat").write_text(_STOCK_AND_VIRTUAL)
     found = json.loads(wasi_sockets_command("inspect", "guest.wat", "--json").out)
