@@ -145,8 +145,8 @@ def _add_inspect(commands: argparse._SubParsersAction[_Parser]) -> None:
         "inspect",
         help="show what a component imports and exports, and what would be interposed",
         description="Show what a component imports and exports, and what would be interposed. Compiles nothing.",
-        epilog="exit codes: 0; 126 when the component would be refused or is none; 127 when the file is not there; 125 when"
-        " standard output cannot be written.",
+        epilog="exit codes: 0; 126 when the component would be refused or is none; 127 when the file is not there;"
+        " 125 when standard output cannot be written.",
         allow_abbrev=False,
     )
     inspect.add_argument("guest", metavar="GUEST.wasm")
