@@ -116,6 +116,15 @@ def parameter_lifter(
         only = lifters[0]
         return lambda flat, access: [only(flat, access, [max_bytes])]
 
+    if len(lifters) == 3:  # `start-connect` and its like, without a loop
+        first, second, third = lifters
+
+        def lift_three(flat: Flat, access: ReadAccess) -> list[Any]:
+            budget = [max_bytes]
+            return [first(flat, access, budget), second(flat, access, budget), third(flat, access, budget)]
+
+        return lift_three
+
     def lift(flat: Flat, access: ReadAccess) -> list[Any]:
         budget = [max_bytes]
         return [lifter(flat, access, budget) for lifter in lifters]

@@ -100,9 +100,9 @@ class Endpoint(ABC):
     __slots__ = ("_registry", "created", "owner")
 
     def __init__(self, registry: Registry, owner: object) -> None:
-        self._registry: Final = registry
-        self.owner: Final = owner
-        self.created: Final = registry.clock()
+        self._registry = registry
+        self.owner = owner
+        self.created = registry.clock()
 
     @abstractmethod
     def abort(self) -> None:

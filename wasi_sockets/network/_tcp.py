@@ -59,15 +59,18 @@ class TcpConnection(Endpoint):
         self,
         registry: Registry,
         owner: object,
-        *,
         receive_pipe: Pipe,
         send_pipe: Pipe,
         local_address: SocketAddress,
         remote_address: SocketAddress,
         opener_context: contextvars.Context,
         reservation: PortReservation | None,
+        created: float,
     ) -> None:
-        super().__init__(registry, owner)
+        # Not by way of `Endpoint.__init__`, and without keywords: half of a connect is the making of objects.
+        self._registry = registry
+        self.owner = owner
+        self.created = created
         self.receive_pipe: Final = receive_pipe
         self.send_pipe: Final = send_pipe
         self.local_address: Final = local_address
@@ -193,25 +196,29 @@ def connect_pair(
     upstream = Pipe(pipe_capacity)
     downstream = Pipe(pipe_capacity)
     registry.connections_opened += 1
+    local, remote, context = attempt.local_address, attempt.remote_address, attempt.opener_context
+    created = registry.clock()
     client = TcpConnection(
         registry,
         attempt.owner,
-        receive_pipe=downstream,
-        send_pipe=upstream,
-        local_address=attempt.local_address,
-        remote_address=attempt.remote_address,
-        opener_context=attempt.opener_context,
-        reservation=attempt._reservation,
+        downstream,
+        upstream,
+        local,
+        remote,
+        context,
+        attempt._reservation,
+        created,
     )
     server = TcpConnection(
         registry,
         server_owner,
-        receive_pipe=upstream,
-        send_pipe=downstream,
-        local_address=attempt.remote_address,
-        remote_address=attempt.local_address,
-        opener_context=attempt.opener_context,
-        reservation=None,  # the port is the listener's; an accepted connection may outlive it
+        upstream,
+        downstream,
+        remote,
+        local,
+        context,
+        None,  # the port is the listener's; an accepted connection may outlive it
+        created,
     )
     return client, server
 
