@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 
 import pytest
@@ -103,3 +104,20 @@ async def test_a_cancelled_park_can_be_woken_without_harm() -> None:
         await clock.park(None)
     clock.wake()
     await clock.park(None)
+
+
+def test_a_long_wait_is_ended_early_and_what_is_left_is_a_short_one() -> None:
+    woken: list[str] = []
+    alarm = Alarm(-1)  # no timer behind it: `fire` is called by hand
+    now = time.monotonic_ns()
+    deadline = now + 10**12
+    alarm.add(deadline, lambda: woken.append("long"))
+    assert now < alarm._armed < deadline
+    alarm.fire(alarm._armed)
+    assert woken == []
+    assert len(alarm) == 1
+    alarm.fire(deadline)
+    assert woken == ["long"]
+    soon = time.monotonic_ns() + 100_000
+    alarm.add(soon, lambda: woken.append("short"))
+    assert alarm._armed == soon

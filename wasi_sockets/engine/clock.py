@@ -22,6 +22,8 @@ __all__ = ["Alarm", "Entry", "GuestClock", "clock_is_virtual", "shared_alarm"]
 _NANOSECONDS = 1_000_000_000
 _CLOCK_MONOTONIC = 1
 _ABSOLUTE = 1
+_EARLY = 400_000
+"""Nanoseconds before a deadline that is further away, at which the timer goes off first."""
 
 
 class Entry:
@@ -102,6 +104,10 @@ class Alarm:
 
     def _arm(self, deadline: int) -> None:
         deadline = max(deadline, 1)  # a setting of zero would disarm
+        # A processor that has slept long takes a few hundred microseconds to be back. So a long wait is ended a
+        # little early, and what is left is a short one.
+        if deadline - time.monotonic_ns() > 2 * _EARLY:
+            deadline -= _EARLY
         self._armed = deadline
         self._setting[2], self._setting[3] = divmod(deadline, _NANOSECONDS)
         if _timerfd_settime is not None:
