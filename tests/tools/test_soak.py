@@ -17,10 +17,8 @@ def test_twenty_seconds(guest_file: Callable[[str], Path], capfd: pytest.Capture
         guest_file(name)
     code = main(["20", "--json"])
     found = json.loads(capfd.readouterr().out)
-    # A reset can be a restart that the load did not see coming; in the long run of `make soak` it counts.
-    wrong = [failure for failure in found["failures"] if "Connection reset by peer" not in failure]
-    assert (wrong, found["leaks"]) == ([], [])
-    assert code == (1 if found["failures"] else 0)
+    assert (found["failures"], found["leaks"]) == ([], [])
+    assert code == 0
     for kind in ("forward", "guest clients", "guest servers", "guest service", "published service"):
         assert found["done"][kind] > 0
 
