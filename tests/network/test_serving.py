@@ -145,3 +145,37 @@ async def test_a_taken_port_is_said_before_anything_is_served() -> None:
     async with network.listen_tcp(8080), trio.open_nursery() as nursery:
         with pytest.raises(OSError, match="in use"):
             await nursery.start(network.serve_tcp, shout, 8080)
+
+
+async def test_a_cancelled_service_refuses_while_its_handlers_still_end() -> None:
+    network = Network()
+    may_end = trio.Event()
+    cancelled = trio.Event()
+
+    async def slow_to_end(stream: TcpStream) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.set()
+            with trio.CancelScope(shield=True):
+                await may_end.wait()
+
+    async with trio.open_nursery() as outer:
+        scope = trio.CancelScope()
+
+        async def serve(task_status: trio.TaskStatus[object]) -> None:
+            with scope:
+                await network.serve_tcp(slow_to_end, 8080, task_status=task_status)
+
+        await outer.start(serve)
+        async with await network.connect_tcp("127.0.0.1", 8080):
+            scope.cancel()
+            await cancelled.wait()
+            await wait_all_tasks_blocked()
+            with pytest.raises(ConnectionRefusedError):
+                await network.connect_tcp("127.0.0.1", 8080)
+            async with trio.open_nursery() as inner:  # and the port is free for the next
+                await inner.start(network.serve_tcp, shout, 8080)
+                assert await ask(network, 8080) == b"HELLO"
+                inner.cancel_scope.cancel()
+            may_end.set()

@@ -33,7 +33,10 @@ async def serve(
     task_status: trio.TaskStatus[list[TcpListener]],
 ) -> None:
     """See `Network.serve_tcp`."""
-    async with network.listen_tcp(port, host, owner=owner) as listener, trio.open_nursery() as nursery:
+    listener = network.listen_tcp(port, host, owner=owner)
+    # The listener within the nursery: who comes while the handlers still end is not left to a backlog that nobody
+    # accepts from, but refused, or held by `publish` for whoever listens next.
+    async with trio.open_nursery() as nursery, listener:
         service = _Service(handler, listener.backlog, nursery if handler_nursery is None else handler_nursery)
         service.admit()
         task_status.started([listener])
