@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,11 @@ TEXTS = ROOT / "tests" / "guests" / "wat"
 # Compiled guests are kept from one run of the tests to the next: CPython's takes ten seconds. Set here and not in a
 # fixture, since programs that the tests start must find it too.
 os.environ.setdefault("WASI_SOCKETS_CACHE", str(ROOT / "build" / "cache"))
+
+# A shell starts what runs in its background with SIGINT ignored, and children inherit that: tests of Ctrl-C, here and in
+# programs that the tests start, would wait forever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _guest_file(name: str) -> Path:
