@@ -25,8 +25,8 @@ TEXTS = ROOT / "tests" / "guests" / "wat"
 # fixture, since programs that the tests start must find it too.
 os.environ.setdefault("WASI_SOCKETS_CACHE", str(ROOT / "build" / "cache"))
 
-# A shell starts what runs in its background with SIGINT ignored, and children inherit that: tests of Ctrl-C, here and in
-# programs that the tests start, would wait forever.
+# A shell starts what runs in its background with SIGINT ignored, and children inherit that: tests of Ctrl-C, here and
+# in programs that the tests start, would wait forever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

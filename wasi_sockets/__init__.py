@@ -22,7 +22,7 @@ from wasi_sockets._background import BackgroundLoop
 from wasi_sockets._component import GuestComponent, load
 from wasi_sockets._guest import add_to_linker, instantiate
 from wasi_sockets._inspection import Extern, Inspection, InterfaceUse, inspect
-from wasi_sockets._run import run
+from wasi_sockets._run import open_guest, run
 from wasi_sockets.engine import Guest, config
 from wasi_sockets.errors import (
     ComponentError,
@@ -89,5 +89,6 @@ __all__ = [
     "inspect",
     "instantiate",
     "load",
+    "open_guest",
     "run",
 ]

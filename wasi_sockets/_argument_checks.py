@@ -16,6 +16,7 @@ __all__ = [
     "check_directory",
     "check_kind",
     "check_mapping",
+    "check_sink",
     "check_trio",
     "strings_checked",
 ]
@@ -105,6 +106,20 @@ def check_descriptor(name: str, value: object) -> None:
         return
     hint = ": give its fileno()" if hasattr(value, "fileno") else ""
     raise TypeError(f"{name} must be a file descriptor or None, not {type(value).__name__}{hint}")
+
+
+def check_sink(name: str, value: object) -> None:
+    """Checks that an argument is a file descriptor, a function, or None.
+
+    Raises:
+        TypeError: it is something else, such as a file object.
+    """
+    if not callable(value):
+        try:
+            check_descriptor(name, value)
+        except TypeError as error:
+            wanted = "a file descriptor, an async function or None"
+            raise TypeError(str(error).replace("a file descriptor or None", wanted)) from None
 
 
 def _name_of(kind: type[Any]) -> str:

@@ -63,6 +63,7 @@ async def instantiate(
     component: GuestComponent,
     *,
     network: Network,
+    name: str = "",
     stdin: InputPipe | None = None,
     stdout: OutputPipe | None = None,
     stderr: OutputPipe | None = None,
@@ -83,6 +84,7 @@ async def instantiate(
         store: fresh, with its `WasiConfig` set; it takes one guest, and after a trap a new one is needed.
         component: from `load`.
         network: what the guest's sockets reach.
+        name: for people: the owner of its sockets in `Network.sockets` and in denials.
         stdin: a virtual standard input, whose other end the caller feeds; None leaves it to the `WasiConfig`.
         stdout: likewise; the caller drains it.
         stderr: likewise.
@@ -107,7 +109,7 @@ async def instantiate(
         check_kind("limits", limits, Limits)
     if not isinstance(component, GuestComponent):
         raise TypeError(f"component must come from wasi_sockets.load(), not {type(component).__name__}")
-    host = Host(network, stdin=stdin, stdout=stdout, stderr=stderr, limits=limits)
+    host = Host(network, name=name, stdin=stdin, stdout=stdout, stderr=stderr, limits=limits)
     if imports_http(component.type.imports(store.engine)):
         set_stock_http(store)  # without it the process aborts at the first call
     try:

@@ -1,12 +1,12 @@
-"""The common case in one call: run a command component on a network and get its exit code."""
+"""The common cases in one call: a component on a network, with the streams and the world that programs expect."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeAlias
 
 import trio
 import wasmtime
@@ -17,20 +17,25 @@ from wasi_sockets._argument_checks import (
     check_directory,
     check_kind,
     check_mapping,
+    check_sink,
     check_trio,
     strings_checked,
 )
 from wasi_sockets._component import GuestComponent, Stage, load
 from wasi_sockets._guest import add_to_linker, instantiate
 from wasi_sockets._http import HttpPolicy
-from wasi_sockets.engine import config
+from wasi_sockets.engine import Guest, config
 from wasi_sockets.engine.bindings_versions import preopen_directory
 from wasi_sockets.network import Network
 from wasi_sockets.wasi import InputPipe, Limits, OutputPipe, receive_from, send_to
 
-__all__ = ["run"]
+__all__ = ["open_guest", "run"]
 
 _STANDARD_DESCRIPTORS = (0, 1, 2)
+
+
+Sink: TypeAlias = int | Callable[[bytes], Awaitable[object]] | None
+"""Where output goes: a file descriptor, a function that returns when it has taken the bytes, or nowhere."""
 
 
 async def run(
@@ -40,10 +45,11 @@ async def run(
     network: Network,
     environment: Mapping[str, str] | None = None,
     directories: Mapping[str, str | os.PathLike[str]] | None = None,
+    read_only: Collection[str] = (),
     name: str | None = None,
     stdin: int | None = _STANDARD_DESCRIPTORS[0],
-    stdout: int | None = _STANDARD_DESCRIPTORS[1],
-    stderr: int | None = _STANDARD_DESCRIPTORS[2],
+    stdout: Sink = _STANDARD_DESCRIPTORS[1],
+    stderr: Sink = _STANDARD_DESCRIPTORS[2],
     engine: wasmtime.Engine | None = None,
     http: HttpPolicy = "deny",
     limits: Limits | None = None,
@@ -63,9 +69,10 @@ async def run(
         network: what its sockets reach.
         environment: its environment; nothing of this process's own.
         directories: guest path -> directory of this machine, opened for reading and writing.
+        read_only: those guest paths of `directories` where nothing may be changed.
         name: the guest's own name, its argument 0; the file's name by default.
         stdin: a file descriptor, or None for an empty input.
-        stdout: a file descriptor, or None to throw the output away.
+        stdout: a file descriptor, or an async function that takes bytes, or None to throw the output away.
         stderr: likewise.
         engine: from `wasmtime.Engine(wasi_sockets.config())`; one of its own by default. Needed with a `source`
             from `load`, which belongs to an engine.
@@ -85,10 +92,61 @@ async def run(
         RuntimeError: trio does not run the caller.
         ComponentError: the component cannot be loaded.
         LookupError: it does not export `wasi:cli/run`.
-        ValueError: a `source` from `load` without its engine.
+        ValueError: a `source` from `load` without its engine, or a path in `read_only` that is no directory's.
         wasmtime.WasmtimeError: it trapped, or an import is missing.
     """
     check_trio("wasi_sockets.run")
+    async with open_guest(
+        source,
+        arguments,
+        network=network,
+        environment=environment,
+        directories=directories,
+        read_only=read_only,
+        name=name,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        engine=engine,
+        http=http,
+        limits=limits,
+        thread=thread,
+        direct_memory=direct_memory,
+        cache=cache,
+        progress=progress,
+    ) as guest:
+        return await _exit_code(guest)
+
+
+@asynccontextmanager
+async def open_guest(
+    source: str | os.PathLike[str] | bytes | GuestComponent,
+    arguments: Sequence[str] = (),
+    *,
+    network: Network,
+    environment: Mapping[str, str] | None = None,
+    directories: Mapping[str, str | os.PathLike[str]] | None = None,
+    read_only: Collection[str] = (),
+    name: str | None = None,
+    stdin: int | None = _STANDARD_DESCRIPTORS[0],
+    stdout: Sink = _STANDARD_DESCRIPTORS[1],
+    stderr: Sink = _STANDARD_DESCRIPTORS[2],
+    engine: wasmtime.Engine | None = None,
+    http: HttpPolicy = "deny",
+    limits: Limits | None = None,
+    thread: bool = False,
+    direct_memory: bool = True,
+    cache: bool | str | os.PathLike[str] = True,
+    progress: Callable[[Stage], None] | None = None,
+) -> AsyncIterator[Guest]:
+    """Like `run`, for any component: gives the guest, whose exports the caller calls.
+
+        async with wasi_sockets.open_guest("prices.wasm", network=network) as guest:
+            price = await guest.call("demo:shop/prices", "price-of", "apples")
+
+    Args and exceptions are those of `run`, with which it shares the linker, store and streams that it makes.
+    """
+    check_trio("wasi_sockets.open_guest")
     words = strings_checked("arguments", arguments)
     check_kind("network", network, Network)
     if environment is not None:
@@ -97,8 +155,12 @@ async def run(
         check_mapping("directories", directories, str | os.PathLike, "directories")
         for directory in directories.values():
             check_directory(directory)
-    for stream, descriptor in (("stdin", stdin), ("stdout", stdout), ("stderr", stderr)):
-        check_descriptor(stream, descriptor)
+    for path in strings_checked("read_only", read_only):
+        if path not in (directories or {}):
+            raise ValueError(f"read_only names {path!r}, which is none of the directories")
+    check_descriptor("stdin", stdin)
+    check_sink("stdout", stdout)
+    check_sink("stderr", stderr)
     if engine is not None:
         check_kind("engine", engine, wasmtime.Engine)
     if limits is not None:
@@ -117,42 +179,41 @@ async def run(
     add_to_linker(linker, http=http)
     store = wasmtime.Store(engine)
     own_name = name if name is not None else _name_of(source)
-    store.set_wasi(
-        _wasi_config([own_name, *words], environment or {}, directories or {}, stdin, stdout, stderr)
-    )
+    wasi = wasmtime.WasiConfig()
+    wasi.argv = [own_name, *words]
+    wasi.env = list((environment or {}).items())
+    for guest_path, directory in (directories or {}).items():
+        preopen_directory(wasi, directory, guest_path, writable=guest_path not in read_only)
+    _tell_of_terminals(wasi, stdin, stdout, stderr)
+    store.set_wasi(wasi)
 
     pipes = _Pipes(stdin, stdout, stderr)
-
-    async def guest_life() -> int:
-        try:
-            async with instantiate(
-                linker,
-                store,
-                component,
-                network=network,
-                stdin=pipes.stdin,
-                stdout=pipes.stdout,
-                stderr=pipes.stderr,
-                limits=limits,
-                thread=thread,
-                direct_memory=direct_memory,
-            ) as guest:
-                return await _exit_code(guest)
-        finally:
-            pipes.finish()
-
     # What the guest raises goes to the caller as it is, not in a group: the pipes' tasks never raise.
-    code = 0
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         pipes.start(nursery)
         try:
-            code = await guest_life()
+            try:
+                async with instantiate(
+                    linker,
+                    store,
+                    component,
+                    network=network,
+                    name=own_name,
+                    stdin=pipes.stdin,
+                    stdout=pipes.stdout,
+                    stderr=pipes.stderr,
+                    limits=limits,
+                    thread=thread,
+                    direct_memory=direct_memory,
+                ) as guest:
+                    yield guest
+            finally:
+                pipes.finish()
         except BaseException as error:
             failure = error
     if failure is not None:
         raise failure
-    return code
 
 
 def _load(
@@ -177,28 +238,15 @@ async def _exit_code(guest: Any) -> int:
     return 1 if getattr(result, "tag", "ok") == "err" else 0
 
 
-def _wasi_config(
-    argv: list[str],
-    environment: Mapping[str, str],
-    directories: Mapping[str, str | os.PathLike[str]],
-    stdin: int | None,
-    stdout: int | None,
-    stderr: int | None,
-) -> wasmtime.WasiConfig:
-    wasi = wasmtime.WasiConfig()
-    wasi.argv = argv
-    wasi.env = list(environment.items())
-    for guest_path, directory in directories.items():
-        preopen_directory(wasi, directory, guest_path)
+def _tell_of_terminals(wasi: wasmtime.WasiConfig, stdin: int | None, stdout: Sink, stderr: Sink) -> None:
     # The guest never uses these streams, but stock WASI tells from them whether it has a terminal.
     for descriptor, number, inherit in (
         (stdin, 0, wasi.inherit_stdin),
         (stdout, 1, wasi.inherit_stdout),
         (stderr, 2, wasi.inherit_stderr),
     ):
-        if descriptor == number and _is_terminal(descriptor):
+        if descriptor == number and _is_terminal(number):
             inherit()
-    return wasi
 
 
 def _is_terminal(descriptor: int) -> bool:
@@ -210,8 +258,8 @@ def _is_terminal(descriptor: int) -> bool:
 class _Pipes:
     """The virtual standard streams of one guest, with the tasks that move their bytes."""
 
-    def __init__(self, stdin: int | None, stdout: int | None, stderr: int | None) -> None:
-        self.descriptors = (stdin, stdout, stderr)
+    def __init__(self, stdin: int | None, stdout: Sink, stderr: Sink) -> None:
+        self.ends = (stdin, stdout, stderr)
         self.stdin = InputPipe()
         self.stdout = OutputPipe()
         # One pipe for one file: the order between what goes to the two is the guest's.
@@ -219,14 +267,14 @@ class _Pipes:
         self.reading = trio.CancelScope()
 
     def start(self, nursery: trio.Nursery) -> None:
-        stdin, stdout, stderr = self.descriptors
+        stdin, stdout, stderr = self.ends
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError, OSError, ValueError):
                 stream.flush()  # what this program wrote before comes before what the guest writes
         nursery.start_soon(self.feed, stdin)
-        nursery.start_soon(self.stdout.drain, _discard if stdout is None else send_to(stdout))
+        nursery.start_soon(self.stdout.drain, _sending(stdout))
         if self.stderr is not self.stdout:
-            nursery.start_soon(self.stderr.drain, _discard if stderr is None else send_to(stderr))
+            nursery.start_soon(self.stderr.drain, _sending(stderr))
 
     async def feed(self, descriptor: int | None) -> None:
         with self.reading:
@@ -238,13 +286,21 @@ class _Pipes:
         self.stderr.finish()
 
 
-def _same_file(one: int | None, other: int | None) -> bool:
+def _same_file(one: Sink, other: Sink) -> bool:
     if one is None or other is None:
         return False
+    if not isinstance(one, int) or not isinstance(other, int):
+        return one == other
     try:
         return one == other or os.path.samestat(os.fstat(one), os.fstat(other))
     except OSError:
         return False
+
+
+def _sending(sink: Sink) -> Callable[[bytes], Awaitable[object]]:
+    if sink is None:
+        return _discard
+    return send_to(sink) if isinstance(sink, int) else sink
 
 
 async def _discard(_: bytes) -> None:

@@ -45,7 +45,7 @@ class NetworkCore:
     The bridges to the outside stand on it, and know its private parts.
     """
 
-    __slots__ = ("_border", "_buffer_size", "_names", "_ports", "_registry", "closed", "name")
+    __slots__ = ("_border", "_buffer_size", "_held", "_names", "_ports", "_registry", "closed", "name")
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class NetworkCore:
         self._registry: Final = Registry(clock)
         self._border: Final = Border(policy, clock)
         self._names: Final = NameTable(zone, zone_aliases)
+        self._held: Final[dict[int, ConnectTarget]] = {}
         self._ports: Final[dict[tuple[Protocol, int], PortTable]] = {
             ("tcp", 4): PortTable(self._registry, "tcp"),
             ("tcp", 6): PortTable(self._registry, "tcp"),
@@ -184,7 +185,9 @@ class NetworkCore:
         if target is None and (found := ports.find(ip, port)) is not None:
             target = found.listener
             if border.concerns and not border.permits("accept", reservation.address, port, found.owner):
-                target = None
+                return ConnectAttempt(self._registry, owner, reservation, remote, None)
+        if target is None and self._held:
+            target = self._held.get(port)
         return ConnectAttempt(self._registry, owner, reservation, remote, target)
 
     def start_udp(
@@ -200,6 +203,13 @@ class NetworkCore:
             raise ValueError(f"not a UDP port: {reservation}")
         ports = self._ports["udp", reservation.address.ip.version]
         return UdpEndpoint(self._registry, ports, reservation, receive_buffer, self._border)
+
+    def listens(self, port: int) -> bool:
+        """Whether a connect to this TCP port of 127.0.0.1 or ::1 would find a listener."""
+        return any(
+            (found := self._ports["tcp", version].find(ip, port)) is not None and found.listener is not None
+            for version, ip in LOOPBACK.items()
+        )
 
     # Names
 
@@ -314,6 +324,18 @@ class NetworkCore:
         return [] if self._border.gate is None else list(self._border.gate.recent)
 
     # The end
+
+    def drain(self, owner: object) -> None:
+        """Let the TCP listeners of `owner` (by identity) refuse new connects; what is connected goes on.
+
+        Raises:
+            ValueError: for None, which is everything that has no owner.
+        """
+        if owner is None:
+            raise ValueError("None is no owner")
+        for endpoint in self._registry.owned_by(owner):
+            if isinstance(endpoint, TcpBacklog):
+                endpoint.drain()
 
     def release(self, owner: object) -> None:
         """End everything of `owner` (by identity): connections are reset, ports freed. For a guest that died.

@@ -10,6 +10,7 @@ import trio
 
 from wasi_sockets.network._address import IpAddress, SocketAddress, parse_ip
 from wasi_sockets.network._core import NetworkCore
+from wasi_sockets.network._hold import hold
 from wasi_sockets.network._registry import Protocol
 from wasi_sockets.network._serving import Handler, serve
 from wasi_sockets.network._streams import TcpListener, TcpStream
@@ -232,6 +233,40 @@ class Network(NetworkCore):
         ip = self.resolve(host)[0] if isinstance(host, str) else host
         reservation = self.reserve("udp", SocketAddress(ip, port), owner=owner)
         return UdpSocket(self.start_udp(reservation, receive_buffer), self.resolve, self.lookup)
+
+    async def until_listening(self, *ports: int) -> None:
+        """Wait until connects to all of these TCP ports of 127.0.0.1 or ::1 would find a listener. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while not all(map(self.listens, ports)):
+            await wait_for(self._registry.listeners_changed)
+
+    async def until_not_listening(self, *ports: int) -> None:
+        """Wait until a connect to one of these TCP ports would find no listener. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while all(map(self.listens, ports)):
+            await wait_for(self._registry.listeners_changed)
+
+    async def hold(
+        self, port: int, within: float, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Let connects to a TCP port wait while nobody listens there, until cancelled.
+
+            await nursery.start(network.hold, 8080, 5.0)
+
+        For ports whose service restarts: who connects meanwhile need not try again.
+
+        Args:
+            port: in 1..65535.
+            within: seconds that each connect waits at most before it is refused.
+            task_status: for `nursery.start`.
+
+        Raises:
+            ValueError: if the port is held already, or `within` is not positive.
+        """
+        _check_port("port", port)
+        if not within > 0:
+            raise ValueError(f"within must be a positive number of seconds, not {within}")
+        await hold(self, port, within, task_status)
 
     # Bridges to the real network
 

@@ -293,6 +293,15 @@ class TcpBacklog(ConnectTarget):
         """As `close`, but pending connects see a reset."""
         self._close("reset")
 
+    def drain(self) -> None:
+        """Refuse new connects from now on; what is queued can still be accepted, and the port stays taken."""
+        self._reservation.listener = None
+        pending = list(self._pending)
+        self._pending.clear()
+        for attempt in pending:
+            attempt._fail("refused")
+        self._registry.listeners_changed.wake_all()
+
     def _close(self, outcome: Literal["refused", "reset"]) -> None:
         if self.closed:
             return
@@ -453,6 +462,14 @@ class ConnectAttempt(Endpoint):
             registry.connections_refused += 1
         self.state = state
         self.done.wake_all()
+
+    def _redirect(self, target: ConnectTarget) -> None:
+        """Somebody else than whom it waits for, and who has forgotten it, decides."""
+        self._registry.remove(self)
+        self._target = target
+        target._enter(self)
+        if self.state == "pending":
+            self._registry.add(self)
 
     def describe(self, now: float) -> SocketRecord:
         return SocketRecord(

@@ -40,23 +40,26 @@ class Host:
 
     Attributes:
         network: where the guest's sockets live.
+        name: what people call it.
         stdin: the virtual standard input, `None` to leave it to the stock host; `stdout` and `stderr` alike.
         limits: see `Limits`.
         sockets: what the guest's sockets have in common.
     """
 
-    __slots__ = ("__weakref__", "limits", "network", "sockets", "stderr", "stdin", "stdout")
+    __slots__ = ("__weakref__", "limits", "name", "network", "sockets", "stderr", "stdin", "stdout")
 
     def __init__(
         self,
         network: Network,
         *,
+        name: str = "",
         stdin: InputPipe | None = None,
         stdout: OutputPipe | None = None,
         stderr: OutputPipe | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.network: Final = network
+        self.name: Final = name
         self.stdin: Final = stdin
         self.stdout: Final = stdout
         self.stderr: Final = stderr
@@ -69,6 +72,9 @@ class Host:
             udp=self.limits.udp,
             name_lookup=self.limits.name_lookup,
         )
+
+    def __str__(self) -> str:
+        return self.name or "guest"
 
     def release(self) -> None:
         """End all that the guest left open in the network: connections are reset, ports freed.
