@@ -50,6 +50,7 @@ from wasi_sockets.network import (
     TcpStream,
     UdpSocket,
 )
+from wasi_sockets.telemetry import VERSION as __version__
 from wasi_sockets.wasi import InputPipe, Limits, OutputPipe
 
 __all__ = [
@@ -84,6 +85,7 @@ __all__ = [
     "UdpSocket",
     "UnsupportedComponentError",
     "WasiSocketsError",
+    "__version__",
     "add_to_linker",
     "config",
     "inspect",

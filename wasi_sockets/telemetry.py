@@ -1,0 +1,459 @@
+"""How spans, metrics and log events are told to OpenTelemetry; which there are is in `telemetry_table.py`.
+
+Nothing else in this library imports `opentelemetry`, and this only its API: which SDK records, and where that sends, is
+up to the program. As long as nobody records, `tracing`, `metering` and `active` are False, and whoever has something
+to tell looks at them first, so that telling nothing costs nothing. They are looked at anew (`refresh`) where networks,
+guests and compiled components are made: a program sets its providers before it makes these.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final, Protocol, TypeAlias
+from weakref import WeakSet
+
+from opentelemetry import context, metrics, propagate, trace
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+
+from wasi_sockets.telemetry_table import EVENTS, METRICS, POINT_ATTRIBUTES, SPANS
+
+__all__ = [
+    "VERSION",
+    "Attributes",
+    "Measurement",
+    "OutputLines",
+    "Source",
+    "Span",
+    "attach",
+    "attach_nothing",
+    "count",
+    "current_span",
+    "end",
+    "error_type",
+    "event",
+    "log",
+    "observe",
+    "point_attributes",
+    "record",
+    "refresh",
+    "remote_parent",
+    "retire",
+    "span",
+    "start",
+    "use",
+    "workload_attributes",
+    "workload_scope",
+]
+
+Value: TypeAlias = str | bool | int | float | Sequence[str]
+Attributes: TypeAlias = Mapping[str, Value]
+Measurement: TypeAlias = tuple[str, float, Attributes]
+"""A metric's name, its value now, and its attributes."""
+
+_SCOPE: Final = "wasi_sockets"
+_SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
+
+
+def _version() -> str:
+    try:
+        return version("wasi-sockets")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0"
+
+
+VERSION: Final = _version()
+"""This library's."""
+
+
+# ------------------------------------------------------------ who records
+
+tracing = False
+"""Whether anybody records spans."""
+
+metering = False
+"""Whether anybody collects metrics."""
+
+active = False
+"""Whether anybody does either."""
+
+_NOTHING: Final = trace.INVALID_SPAN
+_KINDS: Final = {"internal": SpanKind.INTERNAL, "client": SpanKind.CLIENT, "server": SpanKind.SERVER}
+
+_tracer: trace.Tracer = trace.NoOpTracer()
+_instruments: dict[str, Any] = {}
+_global_instruments: dict[str, Any] = {}
+_chosen = False
+
+
+def refresh() -> None:
+    """Look whether the program's providers record by now. Cheap, but not for each connection."""
+    global _tracer, _instruments, tracing, metering, active
+    if _chosen:
+        return
+    if not tracing:
+        provider = trace.get_tracer_provider()
+        if not isinstance(provider, trace.ProxyTracerProvider):
+            _tracer, tracing = _recorder(provider)
+    if not metering:
+        meters = metrics.get_meter_provider()
+        if not _global_instruments:
+            # Made with what stands in until a provider is set, they become that one's.
+            _global_instruments.update(_make_instruments(meters))
+        _instruments = _global_instruments
+        metering = _is_real(meters)
+    active = tracing or metering
+
+
+def use(
+    tracer_provider: trace.TracerProvider | None = None, meter_provider: metrics.MeterProvider | None = None
+) -> None:
+    """Tell these providers, and no longer the global ones; without any, the global ones again.
+
+    Networks, guests and components that were made before may go on as they were.
+    """
+    global _tracer, _instruments, _chosen, tracing, metering, active
+    _chosen = tracer_provider is not None or meter_provider is not None
+    _tracer, tracing = (trace.NoOpTracer(), False) if tracer_provider is None else _recorder(tracer_provider)
+    _instruments = {} if meter_provider is None else _make_instruments(meter_provider)
+    metering = meter_provider is not None
+    active = tracing or metering
+    refresh()
+
+
+def _recorder(provider: trace.TracerProvider) -> tuple[trace.Tracer, bool]:
+    tracer = provider.get_tracer(_SCOPE, VERSION, _SCHEMA)
+    return tracer, not isinstance(tracer, trace.NoOpTracer)  # which a disabled SDK gives
+
+
+def _is_real(provider: metrics.MeterProvider) -> bool:
+    # The stand-in that the API has until one is set has no public name. A disabled SDK gives meters that do nothing.
+    if isinstance(provider, metrics.NoOpMeterProvider) or type(provider).__module__.startswith(
+        "opentelemetry.metrics"
+    ):
+        return False
+    return not isinstance(provider.get_meter(_SCOPE, VERSION, _SCHEMA), metrics.NoOpMeter)
+
+
+# ------------------------------------------------------------ whose it is
+
+_workload: contextvars.ContextVar[dict[str, Value]] = contextvars.ContextVar("wasi_sockets_workload")
+_NO_WORKLOAD: Final[dict[str, Value]] = {}
+
+
+def workload_attributes() -> dict[str, Value]:
+    """What `workload_scope` says here, for spans and records."""
+    return _workload.get(_NO_WORKLOAD)
+
+
+def point_attributes() -> dict[str, Value]:
+    """Likewise for metrics, which have no place for what changes at each start."""
+    return {key: value for key, value in workload_attributes().items() if key in POINT_ATTRIBUTES}
+
+
+@contextmanager
+def workload_scope(
+    *,
+    id: str | None = None,
+    name: str | None = None,
+    namespace: str | None = None,
+    component: str | None = None,
+) -> Iterator[None]:
+    """Spans, records and networks made in the block, and in tasks started there, are of this workload.
+
+    It follows connections to the services that handle them. What is not given stays as outside the block.
+    """
+    given = {
+        "workload.id": id,
+        "workload.name": name,
+        "workload.namespace": namespace,
+        "component.name": component,
+    }
+    token = _workload.set(
+        {**workload_attributes(), **{key: each for key, each in given.items() if each is not None}}
+    )
+    try:
+        yield
+    finally:
+        _workload.reset(token)
+
+
+# ------------------------------------------------------------ spans
+
+
+def start(
+    name: str,
+    attributes: Attributes | None = None,
+    *,
+    title: str | None = None,
+    parent: context.Context | None = None,
+    links: Iterable[Span] = (),
+) -> Span:
+    """Start a span of the table; see `end`. It is not the current one: see `span` and `attach`.
+
+    Args:
+        name: in `SPANS`.
+        attributes: what is known already.
+        title: what it is called instead, where conventions say so.
+        parent: from `remote_parent`; the current span by default.
+        links: other spans that it has to do with.
+    """
+    if not tracing:
+        return _NOTHING
+    given = {**workload_attributes(), **attributes} if attributes else workload_attributes()
+    linked = [Link(each.get_span_context()) for each in links]
+    return _tracer.start_span(title or name, parent, _KINDS[SPANS[name].kind], given, linked)
+
+
+def end(ended: Span, error: BaseException | str | None = None) -> None:
+    """End a span, with what went wrong: an exception, or a value of error.type."""
+    if error is not None and ended.is_recording():
+        ended.set_attribute("error.type", error if isinstance(error, str) else error_type(error))
+        if isinstance(error, str | Exception):  # else it was cancelled, which is nobody's failure
+            ended.set_status(Status(StatusCode.ERROR, str(error)))
+    ended.end()
+
+
+@contextmanager
+def span(
+    name: str,
+    attributes: Attributes | None = None,
+    *,
+    title: str | None = None,
+    parent: context.Context | None = None,
+    links: Iterable[Span] = (),
+) -> Iterator[Span]:
+    """A span of the table around a block, current in it; what the block raises is its error.type. As `start`."""
+    if not tracing:
+        yield _NOTHING
+        return
+    started = start(name, attributes, title=title, parent=parent, links=links)
+    token = context.attach(trace.set_span_in_context(started))
+    error: BaseException | None = None
+    try:
+        yield started
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        context.detach(token)
+        end(started, error)
+
+
+def attach(current: Span) -> None:
+    """Make a span the current one, for good: for `contextvars.Context.run`."""
+    context.attach(trace.set_span_in_context(current))
+
+
+def attach_nothing() -> None:
+    """Let what follows be a trace of its own: for `contextvars.Context.run`, or a task's beginning."""
+    context.attach(context.Context())
+
+
+def current_span() -> Span:
+    """The current span."""
+    return trace.get_current_span()
+
+
+def remote_parent(headers: Mapping[str, str]) -> context.Context | None:
+    """What a request says of the span that it was made in, such as by a `traceparent`; None without any."""
+    remote = propagate.extract(headers, context.Context())
+    return remote if trace.get_current_span(remote).get_span_context().is_valid else None
+
+
+def event(name: str, attributes: Attributes) -> None:
+    """Add an event of the table to the current span."""
+    if tracing:
+        trace.get_current_span().add_event(EVENTS[name].name, attributes)
+
+
+_ERROR_TYPES: Final[dict[type[BaseException], str]] = {
+    ConnectionRefusedError: "connection_refused",
+    ConnectionResetError: "connection_reset",
+    ConnectionAbortedError: "connection_aborted",
+    PermissionError: "access_denied",
+    TimeoutError: "timed_out",
+}
+
+
+def error_type(error: BaseException) -> str:
+    """The value of error.type for an exception: one of few."""
+    for kind, name in _ERROR_TYPES.items():
+        if isinstance(error, kind):
+            return name
+    return "cancelled" if type(error).__name__ == "Cancelled" else type(error).__name__
+
+
+# ------------------------------------------------------------ metrics
+
+
+class Source(Protocol):
+    """What has metrics that are read when they are collected, in whatever thread does that."""
+
+    def measurements(self) -> Iterable[Measurement]:
+        """The values now."""
+
+
+_Series: TypeAlias = tuple[str, frozenset[tuple[str, Value]]]
+
+_sources: Final[WeakSet[Any]] = WeakSet()
+_retired: Final[dict[_Series, float]] = {}
+_snapshot: dict[str, list[metrics.Observation]] = {}
+_lock: Final = threading.Lock()
+
+#: Collecting runs in a thread of the SDK's, beside the trio loop.
+_TRIES: Final = 5
+
+
+def observe(source: Source) -> None:
+    """Collect the metrics of `source` for as long as it exists; those of several with the same attributes add up."""
+    _sources.add(source)
+
+
+def retire(source: Source) -> None:
+    """Keep what `source` has counted; for its `__del__`."""
+    if metering and not sys.is_finalizing():
+        for name, value, attributes in source.measurements():
+            if METRICS[name].instrument == "counter":
+                series = name, frozenset(attributes.items())
+                _retired[series] = _retired.get(series, 0) + value
+
+
+def count(name: str, attributes: Attributes = _NO_WORKLOAD, amount: int = 1) -> None:
+    """Add to a counter of the table that nothing else keeps."""
+    if metering:
+        _instruments[name].add(amount, attributes)
+
+
+def record(name: str, value: float, attributes: Attributes = _NO_WORKLOAD) -> None:
+    """Add a value to a histogram of the table."""
+    if metering:
+        _instruments[name].record(value, attributes)
+
+
+def _measured(source: Source) -> list[Measurement]:
+    for _ in range(_TRIES):
+        try:
+            return list(source.measurements())
+        except RuntimeError:  # something was added to what it went through
+            continue
+    return []
+
+
+def _take_snapshot() -> dict[str, list[metrics.Observation]]:
+    totals = dict(_retired)
+    for source in list(_sources):
+        for name, value, attributes in _measured(source):
+            series = name, frozenset(attributes.items())
+            totals[series] = totals.get(series, 0) + value
+    taken: dict[str, list[metrics.Observation]] = {name: [] for name in METRICS}
+    for (name, items), value in totals.items():
+        taken[name].append(metrics.Observation(value, dict(items)))
+    return taken
+
+
+def _observed(name: str) -> Iterable[metrics.Observation]:
+    """One metric, of a snapshot that serves until one of its metrics is asked for a second time."""
+    global _snapshot
+    with _lock:
+        if name not in _snapshot:
+            _snapshot = _take_snapshot()
+        return _snapshot.pop(name)
+
+
+def _make_instruments(provider: metrics.MeterProvider) -> dict[str, Any]:
+    """The instruments that are recorded with; those that are observed need nobody to hold them."""
+    meter = provider.get_meter(_SCOPE, VERSION, _SCHEMA)
+    made: dict[str, Any] = {}
+    for row in METRICS.values():
+        if row.source == "recorded":
+            if row.instrument == "histogram":
+                made[row.name] = meter.create_histogram(
+                    row.name, row.unit, row.meaning, explicit_bucket_boundaries_advisory=row.buckets
+                )
+            else:
+                made[row.name] = meter.create_counter(row.name, row.unit, row.meaning)
+            continue
+        callbacks = [lambda _, name=row.name: _observed(name)]
+        if row.instrument == "counter":
+            meter.create_observable_counter(row.name, callbacks, row.unit, row.meaning)
+        else:
+            meter.create_observable_up_down_counter(row.name, callbacks, row.unit, row.meaning)
+    return made
+
+
+# ------------------------------------------------------------ logs
+
+
+def log(
+    logger: logging.Logger,
+    level: int,
+    event_name: str,
+    message: str,
+    *arguments: object,
+    attributes: Attributes = _NO_WORKLOAD,
+) -> None:
+    """Log an event of the table: a message for people, and its attributes and the workload's for machines.
+
+    Args:
+        logger: one below ``wasi_sockets``.
+        level: as in `logging`.
+        event_name: in `EVENTS`.
+        message: with `arguments`, as in `logging`.
+        arguments: for the message.
+        attributes: of the event.
+    """
+    if logger.isEnabledFor(level):
+        extra = {"event.name": EVENTS[event_name].name, **workload_attributes(), **attributes}
+        logger.log(level, message, *arguments, extra=extra, stacklevel=2)
+
+
+_output_logger: Final = logging.getLogger("wasi_sockets.guest")
+_LONGEST_LINE: Final = 8192
+"""Bytes of a line that become one record; the rest of a longer one becomes more."""
+
+
+class OutputLines:
+    """Makes log records of what a guest writes, one for each line, with the logger ``wasi_sockets.guest``.
+
+    Args:
+        stream: ``"stdout"`` or ``"stderr"``.
+    """
+
+    def __init__(self, stream: str) -> None:
+        self._attributes: Final = {"log.iostream": stream}
+        self._rest = b""
+
+    def write(self, data: bytes) -> None:
+        """What the guest wrote; a record's trace is the current one."""
+        if not _output_logger.isEnabledFor(logging.INFO):
+            return
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            self._tell(line)
+        if len(self._rest) >= _LONGEST_LINE:
+            self.finish()
+
+    def finish(self) -> None:
+        """The guest has ended: what stands in its last line is a record too."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            self._tell(rest)
+
+    def _tell(self, line: bytes) -> None:
+        for begin in range(0, len(line) or 1, _LONGEST_LINE):
+            text = line[begin : begin + _LONGEST_LINE].decode("utf-8", "backslashreplace").rstrip("\r")
+            log(
+                _output_logger,
+                logging.INFO,
+                "wasi_sockets.guest.output",
+                "%s",
+                text,
+                attributes=self._attributes,
+            )
