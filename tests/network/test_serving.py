@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextvars
+from collections import Counter
+from ipaddress import IPv4Address
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from wasi_sockets.network import Network, TcpStream
+from wasi_sockets.network import Network, SocketAddress, TcpStream
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="unset")
 
@@ -179,3 +181,123 @@ async def test_a_cancelled_service_refuses_while_its_handlers_still_end() -> Non
                 assert await ask(network, 8080) == b"HELLO"
                 inner.cancel_scope.cancel()
             may_end.set()
+
+
+async def two_idle_tasks(network: Network) -> None:
+    """Have a service keep two tasks for the next connections."""
+    async with trio.open_nursery() as clients:
+        clients.start_soon(ask, network, 8080)
+        clients.start_soon(ask, network, 8080)
+    await wait_all_tasks_blocked()
+
+
+def connect_from(network: Network, opener: str) -> None:
+    """Connect and close inside this operation, as a guest does that was woken by it."""
+
+    def connect() -> None:
+        VARIABLE.set(opener)
+        attempt = network.start_connect(SocketAddress(IPv4Address("127.0.0.1"), 8080))
+        assert attempt.connection is not None
+        attempt.connection.close()
+
+    contextvars.copy_context().run(connect)
+
+
+async def test_a_connection_taken_over_from_another_task_has_the_context_of_whoever_opened_it() -> None:
+    network = Network()
+    tasks: list[trio.lowlevel.Task] = []
+    seen: list[str] = []
+
+    async def look(stream: TcpStream) -> None:
+        await shout(stream)
+        if VARIABLE.get() == "unset":
+            return
+        tasks.append(trio.lowlevel.current_task())
+        if VARIABLE.get() == "first":
+            connect_from(network, "second")
+            return  # without a checkpoint, so that this task is the first that can handle the second
+        for _ in range(3):
+            seen.append(VARIABLE.get())
+            assert trio.lowlevel.current_task().context[VARIABLE] == "second"
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(network.serve_tcp, look, 8080)
+        await two_idle_tasks(network)
+        connect_from(network, "first")
+        await wait_all_tasks_blocked()
+        assert seen == ["second"] * 3
+        assert tasks[0] is tasks[1]
+        await two_idle_tasks(network)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_task_takes_over_connections_without_a_turn_of_the_loop_but_not_for_ever() -> None:
+    network = Network()
+    turns = 0
+    served: list[int] = []  # the turn in which each connection was
+
+    async def connect_again(stream: TcpStream) -> None:
+        await shout(stream)
+        if VARIABLE.get() == "unset":
+            return
+        served.append(turns)
+        if len(served) < 100:
+            connect_from(network, "again")
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(network.serve_tcp, connect_again, 8080)
+        await two_idle_tasks(network)
+        connect_from(network, "first")
+        while len(served) < 100:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    in_one_turn = Counter(served)
+    assert 4 <= max(in_one_turn.values()) <= 20
+    assert network.sockets() == []
+
+
+async def test_what_a_handler_raises_ends_the_serving_also_when_it_was_taken_over() -> None:
+    network = Network()
+
+    async def fail_second(stream: TcpStream) -> None:
+        await shout(stream)
+        if VARIABLE.get() == "first":
+            connect_from(network, "second")
+        elif VARIABLE.get() == "second":
+            raise ValueError("handler")
+
+    with pytest.RaisesGroup(ValueError, flatten_subgroups=True):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(network.serve_tcp, fail_second, 8080)
+            await two_idle_tasks(network)
+            connect_from(network, "first")
+            await trio.sleep_forever()
+    assert network.sockets() == []
+
+
+async def test_a_connection_taken_over_is_cancelled_with_the_service() -> None:
+    network = Network()
+    ended: list[str] = []
+
+    async def wait_for_ever(stream: TcpStream) -> None:
+        await shout(stream)
+        if VARIABLE.get() == "unset":
+            return
+        if VARIABLE.get() == "first":
+            connect_from(network, "second")
+            return
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(VARIABLE.get())
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(network.serve_tcp, wait_for_ever, 8080)
+        await two_idle_tasks(network)
+        connect_from(network, "first")
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert ended == ["second"]
+    assert network.sockets() == []
