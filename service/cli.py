@@ -11,8 +11,8 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from service._bridges import allow_option, forward_option, publish_option
 from service._exits import FAILED, SIGNALLED, USAGE, CommandError
+from service._notations import allow_option, forward_option, publish_option
 from service._options import directory, environment, seconds, service_option
 from service._terminal import escaped, escaped_lines, flush_output, say
 from service.conformance import add_parser as add_conformance_parser

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from service._bridges import (
+from service._notations import (
     ForwardOption,
     PublishOption,
     allow_option,
@@ -101,7 +101,9 @@ def test_what_cannot_be_meant_is_said(read: Callable[[str], object], text: str) 
 def test_this_machine_cannot_be_allowed_but_forwarded_to(text: str, example: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError) as refused:
         allow_option(text)
-    assert "is never this machine's; use --forward" in str(refused.value)
+    assert "is never this machine's; use --forward (in a workload file: forward), such as" in str(
+        refused.value
+    )
     forward = str(refused.value).rpartition("--forward ")[2]
     assert forward == f"8080={example}"
     forward_option(forward)

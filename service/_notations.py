@@ -1,0 +1,169 @@
+"""How what leads out of a guest's network and into it is written: `--allow`, `--forward` and `--publish`.
+
+Workload files (`service.files`) use the same notations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+from dataclasses import dataclass
+from typing import Literal
+
+from service._terminal import escaped
+from wasi_sockets import Allow, Rule
+
+__all__ = ["ForwardOption", "PublishOption", "allow_option", "forward_option", "publish_option"]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishOption:
+    """One `--publish`.
+
+    Attributes:
+        text: as it was given, for messages.
+        port: of the guest's network, None for every one where somebody listens.
+        host: real address.
+        real_port: 0 for a free one.
+        protocol: whose.
+    """
+
+    text: str
+    port: int | None
+    host: str = "127.0.0.1"
+    real_port: int = 0
+    protocol: Literal["tcp", "udp"] = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardOption:
+    """One `--forward`.
+
+    Attributes:
+        text: as it was given, for messages.
+        host: address or name in the guest's network.
+        port: there.
+        to: real host and port.
+        tls: whether TLS is spoken on the way.
+        protocol: whose.
+    """
+
+    text: str
+    host: str
+    port: int
+    to: tuple[str, int]
+    tls: bool = False
+    protocol: Literal["tcp", "udp"] = "tcp"
+
+
+def publish_option(text: str) -> PublishOption:
+    """Reads `[[HOST:]PORT:]VPORT[/udp]`, or `auto`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none of these; the message says what is wrong.
+    """
+    if text == "auto":
+        return PublishOption(text, None)
+    where, protocol = _protocol(text)
+    rest, colon, inner = where.rpartition(":")
+    port = _port(text, inner)
+    if not colon:
+        return PublishOption(text, port, real_port=port, protocol=protocol)
+    host, colon, outer = rest.rpartition(":")
+    real_port = _port(text, outer, least=0)
+    if not colon:
+        return PublishOption(text, port, real_port=real_port, protocol=protocol)
+    return PublishOption(text, port, str(_address(text, host)), real_port, protocol)
+
+
+def forward_option(text: str) -> ForwardOption:
+    """Reads `[HOST:]VPORT=[tls:]HOST:PORT[/udp]`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none; the message says what is wrong.
+    """
+    what, protocol = _protocol(text)
+    inner, equals, outer = what.partition("=")
+    if not equals:
+        raise _wrong(text, "expected [HOST:]VPORT=[tls:]HOST:PORT")
+    tls = outer.startswith("tls:")
+    if tls and protocol == "udp":
+        raise _wrong(text, "TLS is spoken over TCP, not over UDP")
+    host, _, inner_port = inner.rpartition(":")
+    target, colon, outer_port = outer.removeprefix("tls:").rpartition(":")
+    if not colon or not target:
+        raise _wrong(text, f"{outer!r} is not HOST:PORT")
+    if target.startswith("["):
+        target = str(_address(text, target))
+    return ForwardOption(
+        text,
+        host.removeprefix("[").removesuffix("]") or "127.0.0.1",
+        _port(text, inner_port),
+        (target, _port(text, outer_port)),
+        tls,
+        protocol,
+    )
+
+
+def allow_option(text: str) -> Rule:
+    """Reads `[udp:]TARGET[:PORT[-PORT]]`; TARGET is a name, an address, a range of addresses, or `public`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none; the message says what is wrong.
+    """
+    udp = text.startswith("udp:")
+    target = text.removeprefix("udp:")
+    ports: range | None = None
+    if target.startswith("["):
+        inner, bracket, rest = target[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise _wrong(text, "an IPv6 address stands in brackets: [2001:db8::/32]:443")
+        target, rest = inner, rest[1:]
+    else:
+        target, _, rest = target.partition(":")
+        if ":" in rest:
+            raise _wrong(text, "an IPv6 address stands in brackets: [2001:db8::/32]:443")
+    if rest:
+        first, dash, last = rest.partition("-")
+        low = _port(text, first)
+        ports = range(low, (_port(text, last) if dash else low) + 1)
+    try:
+        rule = (Allow.send if udp else Allow.connect)(target, ports=ports)
+    except ValueError as error:
+        raise _wrong(text, str(error)) from None
+    # The policy keeps these inside whatever its rules say, so that the rule could never do anything.
+    if "localhost" in rule.names or any(each.is_loopback or each.is_unspecified for each in rule.networks):
+        raise _wrong(
+            text,
+            f"{target} is the guest's own network, and is never this machine's; use --forward (in a workload file:"
+            f" forward), such as --forward 8080=127.0.0.1:{rest if rest.isdecimal() else '8080'}"
+            f"{'/udp' if udp else ''}",
+        )
+    return rule
+
+
+def _protocol(text: str) -> tuple[str, Literal["tcp", "udp"]]:
+    if text.endswith("/udp"):
+        return text.removesuffix("/udp"), "udp"
+    return text.removesuffix("/tcp"), "tcp"
+
+
+def _port(text: str, digits: str, least: int = 1) -> int:
+    if not (digits.isascii() and digits.isdecimal()) or not least <= int(digits[:6]) <= 65535:
+        raise _wrong(text, f"{digits!r} is no port ({least} to 65535)")
+    return int(digits)
+
+
+def _address(text: str, host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+    except ValueError:
+        raise _wrong(text, f"{host!r} is no IP address") from None
+    if (address.version == 6) is not bracketed:
+        raise _wrong(text, "an IPv6 address, and only that, stands in brackets: [::1]:80")
+    return address
+
+
+def _wrong(text: str, reason: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(escaped(f"{text!r}: {reason}"))
