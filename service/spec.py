@@ -36,18 +36,21 @@ __all__ = [
     "RestartWhen",
     "ServiceSpec",
     "TaskCode",
+    "Volume",
     "WorkloadSpec",
 ]
 
 PullPolicy: TypeAlias = Literal["always", "if-not-present", "never"]
 RestartWhen: TypeAlias = Literal["never", "on-failure", "always"]
 
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+#: A name of a workload, a service, a volume...
+NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _OBJECT: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
-def _check_name(what: str, name: str) -> None:
-    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+def check_name(what: str, name: str) -> None:
+    """Raises ValueError for what is no name of a workload, a namespace, a service, a component or a volume."""
+    if not isinstance(name, str) or NAME.fullmatch(name) is None:
         raise ValueError(
             f"{what} {name!r}: a name is 1 to 63 of a-z, 0-9 and '-', and neither begins nor ends with '-'"
         )
@@ -91,6 +94,20 @@ class ExportCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Volume:
+    """A directory that is empty when its workload starts, and is removed with it.
+
+    Attributes:
+        name: what names it in one workload is one directory.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        check_name("volume", self.name)
+
+
+@dataclass(frozen=True, slots=True)
 class ComponentCode:
     """A component, and the world that it is given.
 
@@ -101,7 +118,7 @@ class ComponentCode:
         pull_secret: name of the credentials for the registry; "" for those that the machine has anyway.
         arguments: after the component's own name.
         environment: nothing of this process's own is added.
-        directories: path for the guest -> directory of this machine.
+        directories: path for the guest -> directory of this machine, or a volume of the workload.
         read_only: those of the guest's paths that it may not write to.
         call: an exported function instead of `wasi:cli/run`.
         http: "stock" lets the stock host answer wasi:http, around every policy.
@@ -114,7 +131,7 @@ class ComponentCode:
     pull_secret: str = ""
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    directories: Mapping[str, str | os.PathLike[str]] = field(default_factory=dict)
+    directories: Mapping[str, str | os.PathLike[str] | Volume] = field(default_factory=dict)
     read_only: frozenset[str] = frozenset()
     call: ExportCall | None = None
     http: Literal["deny", "stock"] = "deny"
@@ -271,7 +288,7 @@ class ServiceSpec:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        _check_name("service", self.name)
+        check_name("service", self.name)
         for port in self.ports:
             _check_port(port)
         if len(set(self.ports)) != len(self.ports):
@@ -300,7 +317,7 @@ class ComponentSpec:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        _check_name("component", self.name)
+        check_name("component", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,8 +376,10 @@ class WorkloadSpec:
         services: they are supervised.
         components: they do their work and end.
         publish: real ports that lead in.
+        publish_all: whether every TCP port where somebody listens has the same real port on 127.0.0.1.
         forward: ports that lead out.
         allow: what may be reached outside besides, see `wasi_sockets.Policy`.
+        zone_aliases: other names of the network's zone, such as `wasi_sockets.WASMCLOUD_ZONE`.
     """
 
     name: str
@@ -368,12 +387,14 @@ class WorkloadSpec:
     services: tuple[ServiceSpec, ...] = ()
     components: tuple[ComponentSpec, ...] = ()
     publish: tuple[PublishSpec, ...] = ()
+    publish_all: bool = False
     forward: tuple[ForwardSpec, ...] = ()
     allow: tuple[Rule, ...] = ()
+    zone_aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_name("workload", self.name)
-        _check_name("namespace", self.namespace)
+        check_name("workload", self.name)
+        check_name("namespace", self.namespace)
         services = [each.name for each in self.services]
         names = [*services, *(each.name for each in self.components)]
         if not names:
