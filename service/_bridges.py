@@ -15,12 +15,12 @@ import trio
 
 from service._exits import FAILED, CommandError
 from service._notations import ForwardOption, PublishOption
+from service._serving import until_unconnected
 from service._terminal import escaped, say, say_from_task
 from wasi_sockets import Network, Policy, Rule
 
 __all__ = ["drained", "policy_of", "start", "warnings_told"]
 
-_DRAIN_STEP = 0.01
 _TOLD_WITHIN = 1.0
 
 
@@ -105,12 +105,7 @@ async def start(
 async def drained(network: Network, seconds: float) -> None:
     """The guest has ended: wait until what it sent last has gone out, but not for long."""
     with trio.move_on_after(seconds):
-        while _connected(network):  # noqa: ASYNC110  # nothing tells of the last connection
-            await trio.sleep(_DRAIN_STEP)
-
-
-def _connected(network: Network) -> bool:
-    return any(record.remote is not None and record.protocol == "tcp" for record in network.sockets())
+        await until_unconnected(network)
 
 
 def _cannot(option: str, text: str, error: Exception) -> CommandError:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
-import sys
 import traceback
 from collections.abc import Sequence
 from functools import partial
@@ -14,6 +12,7 @@ from typing import Any
 import trio
 
 from service._exits import FAILED, USAGE, CommandError
+from service._imports import ImportFailedError, import_object, in_one_line, with_place
 from service._options import ServiceOption
 from service._serving import Handler, accept_until_closed, echo, serve_connection, split_failure
 from service._terminal import say_from_task
@@ -77,7 +76,9 @@ class Service:
         except BaseException as error:
             ends_all, failure = split_failure(error)
             if failure is not None and not status.done:
-                raise CommandError(f"--service {self.option.text}: {_one_line(failure)}", FAILED) from failure
+                raise CommandError(
+                    f"--service {self.option.text}: {in_one_line(failure)}", FAILED
+                ) from failure
             if failure is not None:
                 await self._report(failure)
             if ends_all is not None:
@@ -86,7 +87,7 @@ class Service:
     async def _report(self, error: BaseException) -> None:
         trace = "".join(traceback.format_exception(error)).rstrip()
         indented = trace.replace("\n", "\n    ")
-        await say_from_task(f"--service {self.option.text} failed: {_short(error)}\n    {indented}")
+        await say_from_task(f"--service {self.option.text} failed: {with_place(error)}\n    {indented}")
 
 
 class _Started:
@@ -107,9 +108,6 @@ def prepare(options: Sequence[ServiceOption]) -> list[Service]:
     Raises:
         CommandError: it cannot be imported, or is nothing that can serve.
     """
-    # As `python -m` does; an installed command has its own directory there instead.
-    if any(option.module for option in options) and "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     return [Service(option, _target(option)) for option in options]
 
 
@@ -159,47 +157,9 @@ def _takes(signature: inspect.Signature, count: int) -> bool:
 
 def _import(option: ServiceOption) -> Any:
     try:
-        target = importlib.import_module(option.module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{option.module}.".startswith(f"{error.name}."):
-            raise _broken(option, error) from error  # something that the module itself imports
-        raise CommandError(
-            f"--service {option.text}: there is no module {error.name!r} in {os.getcwd()} or among the installed ones",
-            USAGE,
-        ) from error
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a script that was not meant to be imported ends with sys.exit()
-        raise _broken(option, error) from error
-    for name in option.path.split("."):
-        try:
-            target = getattr(target, name)
-        except AttributeError as error:
-            raise CommandError(
-                f"--service {option.text}: {option.module} has no {option.path!r}", USAGE
-            ) from error
-    return target
-
-
-def _broken(option: ServiceOption, error: BaseException) -> CommandError:
-    return CommandError(f"--service {option.text}: importing {option.module} failed: {_short(error)}", USAGE)
-
-
-def _one_line(error: BaseException) -> str:
-    return (f"{type(error).__name__}: {error}" if str(error) else type(error).__name__).replace("\n", " ")
-
-
-def _short(error: BaseException) -> str:
-    """An error in one line, with the place of the code it came from."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, SyntaxError) or not frames:
-        return _one_line(error)  # a syntax error tells its own place
-    here = os.getcwd()
-    file = frames[-1].filename
-    if os.path.commonpath([here, os.path.abspath(file)]) == here:
-        file = os.path.relpath(file)
-    return f"{_one_line(error)} ({file}, line {frames[-1].lineno})"
+        return import_object(f"{option.module}:{option.path}")
+    except ImportFailedError as error:
+        raise CommandError(f"--service {option.text}: {error}", USAGE) from error
 
 
 async def release(services: Sequence[Service], serving: trio.Nursery) -> None:

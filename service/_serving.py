@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final, TypeAlias
 
 import trio
 
-from wasi_sockets import TcpListener, TcpStream
+from wasi_sockets import Network, TcpListener, TcpStream
 
-__all__ = ["FailureReport", "Handler", "accept_until_closed", "echo", "serve_connection", "split_failure"]
+__all__ = [
+    "FailureReport",
+    "Handler",
+    "accept_until_closed",
+    "echo",
+    "serve_connection",
+    "split_failure",
+    "until_unconnected",
+]
+
+_DRAIN_STEP: Final = 0.01
+"""Seconds between two looks."""
 
 Handler: TypeAlias = Callable[[TcpStream], Awaitable[object]]
 FailureReport: TypeAlias = Callable[[BaseException], Awaitable[object]]
@@ -30,8 +41,8 @@ async def accept_until_closed(
 async def serve_connection(handler: Handler, report: FailureReport, stream: TcpStream) -> None:
     """Run a handler on a connection, and close the connection after it.
 
-    When the handler raises, the peer sees a reset and `report` is told; nothing else ends. That a peer went away
-    in the middle is no failure of the handler, and not reported.
+    When the handler raises or is cancelled, the peer sees a reset; what it raises is told to `report`, and ends
+    nothing else. That a peer went away in the middle is no failure of the handler, and not reported.
     """
     try:
         await handler(stream)
@@ -43,6 +54,7 @@ async def serve_connection(handler: Handler, report: FailureReport, stream: TcpS
             if not peer_gone:
                 await report(failure)
         if ends_all is not None:
+            stream.connection.abort()  # half an answer must not look like a whole one
             raise ends_all from None
     finally:
         await trio.aclose_forcefully(stream)
@@ -58,6 +70,23 @@ def split_failure(error: BaseException) -> tuple[BaseException | None, BaseExcep
     if isinstance(error, trio.Cancelled | KeyboardInterrupt):
         return error, None
     return None, error
+
+
+async def until_unconnected(network: Network, owners: Collection[int] | None = None) -> None:
+    """Wait until no TCP connection is left in a network that still can carry anything.
+
+    Args:
+        network: whose connections.
+        owners: the `id` of each owner that counts; None for all.
+    """
+    while any(  # noqa: ASYNC110  # nothing tells of the last connection
+        each.protocol == "tcp"
+        and each.remote is not None
+        and each.state != "reset"
+        and (owners is None or id(each.owner) in owners)
+        for each in network.sockets()
+    ):
+        await trio.sleep(_DRAIN_STEP)
 
 
 async def echo(stream: TcpStream) -> None:

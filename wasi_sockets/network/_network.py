@@ -345,6 +345,7 @@ class Network(NetworkCore):
         protocol: Protocol = "tcp",
         target: str | IpAddress = "localhost",
         ready_within: float = DEFAULT_READY_SECONDS,
+        handler_nursery: trio.Nursery | None = None,
         task_status: trio.TaskStatus[SocketAddress] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Let a real port lead to a port of this network, until cancelled.
@@ -363,6 +364,8 @@ class Network(NetworkCore):
             target: own address of the service, or a name whose addresses are tried.
             ready_within: seconds that a TCP connection is held while nobody listens, such as during a restart; it is
                 reset then.
+            handler_nursery: for the tasks of TCP connections, which then outlive the accepting; one of its own by
+                default.
             task_status: for `nursery.start`.
 
         Raises:
@@ -373,7 +376,7 @@ class Network(NetworkCore):
         ips = self.resolve(target) if isinstance(target, str) else [target]
         real = _real_address(host, port)
         if protocol == "tcp":
-            await publish(self, real, virtual_port, lambda: ips, ready_within, task_status)
+            await publish(self, real, virtual_port, lambda: ips, ready_within, task_status, handler_nursery)
         else:
             await publish_udp(self, real, virtual_port, lambda: ips, task_status)
 
@@ -382,6 +385,7 @@ class Network(NetworkCore):
         *,
         host: str | IpAddress = "127.0.0.1",
         ready_within: float = DEFAULT_READY_SECONDS,
+        handler_nursery: trio.Nursery | None = None,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Let every TCP port where somebody listens in this network have the same real port, until cancelled.
@@ -391,9 +395,10 @@ class Network(NetworkCore):
         Args:
             host: real address to listen at, this machine only by default.
             ready_within: as for `publish`; the real port stays for as long after the listener is gone.
+            handler_nursery: as for `publish`.
             task_status: for `nursery.start`.
         """
-        await publish_all(self, _real_address(host, 0).ip, ready_within, task_status)
+        await publish_all(self, _real_address(host, 0).ip, ready_within, task_status, handler_nursery)
 
     def installed(self, *, owner: object = None) -> AbstractContextManager[None]:
         """Make this network the one that `trio.socket` sees: ``with network.installed(): ...``.

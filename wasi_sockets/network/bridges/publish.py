@@ -56,6 +56,7 @@ async def publish(
     targets: Callable[[], list[IpAddress]],
     ready_within: float,
     task_status: trio.TaskStatus[SocketAddress],
+    handler_nursery: trio.Nursery | None = None,
 ) -> None:
     """See `Network.publish`. The targets are tried in order, those of the peer's IP version first."""
     listening = kernel.listen(address, _KERNEL_BACKLOG)
@@ -63,7 +64,7 @@ async def publish(
         published = _Published(network, port, targets, ready_within)
         async with trio.open_nursery() as nursery:
             task_status.started(kernel.address_of(listening.getsockname()))
-            await published.accept(listening, nursery)
+            await published.accept(listening, nursery if handler_nursery is None else handler_nursery)
     finally:
         notify_closing(listening)
         listening.close()
@@ -162,7 +163,11 @@ class _Published:
 
 
 async def publish_all(
-    network: NetworkCore, host: IpAddress, ready_within: float, task_status: trio.TaskStatus[None]
+    network: NetworkCore,
+    host: IpAddress,
+    ready_within: float,
+    task_status: trio.TaskStatus[None],
+    handler_nursery: trio.Nursery | None = None,
 ) -> None:
     """See `Network.publish_all`."""
     changed = network._registry.listeners_changed
@@ -173,7 +178,9 @@ async def publish_all(
             listening = {each.address.port for each in network._registry if isinstance(each, TcpBacklog)}
             for port in listening - running.keys():
                 running[port] = scope = trio.CancelScope()
-                nursery.start_soon(_publish_one, network, host, port, ready_within, scope, running)
+                nursery.start_soon(
+                    _publish_one, network, host, port, ready_within, scope, running, handler_nursery
+                )
             for port, scope in running.items():
                 # The real port outlives the virtual one, in case that the service only restarts.
                 if port in listening:
@@ -190,6 +197,7 @@ async def _publish_one(
     ready_within: float,
     scope: trio.CancelScope,
     running: dict[int, trio.CancelScope],
+    handler_nursery: trio.Nursery | None,
 ) -> None:
     def targets() -> list[IpAddress]:
         own = [
@@ -206,7 +214,9 @@ async def _publish_one(
     try:
         with scope:
             try:
-                await publish(network, address, port, targets, ready_within, trio.TASK_STATUS_IGNORED)
+                await publish(
+                    network, address, port, targets, ready_within, trio.TASK_STATUS_IGNORED, handler_nursery
+                )
             except OSError as error:
                 _logger.warning("port %d cannot be published: %s", port, error)
                 await trio.sleep_forever()  # until nobody listens: for who listens next it is tried again

@@ -1,0 +1,116 @@
+"""What happens on a host, for whoever wants to hear of it: events of services, and lines of output."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
+
+import trio
+
+__all__ = ["Feed", "Lines", "OutputLine", "OutputStream"]
+
+OutputStream: TypeAlias = Literal["stdout", "stderr", "host"]
+
+_T = TypeVar("_T")
+
+_MAX_LINE: Final = 16 * 1024
+_MAX_BEHIND: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLine:
+    """A line that a guest wrote, or that the host says of a service.
+
+    Attributes:
+        time: seconds since the epoch.
+        workload: ``namespace/name``.
+        service: its name, or a component's.
+        stream: "host" for what the host says.
+        text: without the line end; bytes that are no UTF-8 are replaced.
+    """
+
+    time: float
+    workload: str
+    service: str
+    stream: OutputStream
+    text: str
+
+
+class Feed(Generic[_T]):
+    """The last items, and a way to wait for more. Who is too slow misses the oldest, and never holds others up.
+
+    Args:
+        size: items that are kept.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._last: Final[deque[_T]] = deque(maxlen=size)
+        self._followers: Final[dict[_Follower[_T], None]] = {}
+
+    def publish(self, item: _T) -> None:
+        """Add an item. Never waits."""
+        self._last.append(item)
+        for follower in self._followers:
+            follower.put(item)
+
+    def last(self, count: int | None = None) -> list[_T]:
+        """The last `count` items, all that are kept by default, oldest first."""
+        items = list(self._last)
+        return items if count is None else items[len(items) - min(count, len(items)) :]
+
+    @contextmanager
+    def follow(self) -> Iterator[AsyncIterator[_T]]:
+        """Everything published within the block, without end: ``async for item in items``."""
+        follower: _Follower[_T] = _Follower()
+        self._followers[follower] = None
+        try:
+            yield follower
+        finally:
+            del self._followers[follower]
+
+
+class _Follower(AsyncIterator[_T]):
+    def __init__(self) -> None:
+        self._items: Final[deque[_T]] = deque(maxlen=_MAX_BEHIND)
+        self._changed = trio.Event()
+
+    def put(self, item: _T) -> None:
+        self._items.append(item)
+        self._changed.set()
+
+    async def __anext__(self) -> _T:
+        await trio.lowlevel.checkpoint()
+        while not self._items:
+            self._changed = trio.Event()
+            await self._changed.wait()
+        return self._items.popleft()
+
+
+class Lines:
+    """Bytes in whatever pieces, as lines."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def split(self, data: bytes) -> list[str]:
+        """The lines that `data` completes. One longer than 16 KiB becomes several."""
+        *complete, rest = (self._rest + data).split(b"\n")
+        lines = [piece for line in complete for piece in _pieces(line)]
+        *full, self._rest = _pieces(rest)
+        return [_text(line) for line in [*lines, *full]]
+
+    def finish(self) -> list[str]:
+        """The last line, where it has no end."""
+        rest, self._rest = self._rest, b""
+        return [_text(rest)] if rest else []
+
+
+def _pieces(line: bytes) -> list[bytes]:
+    return [line[start : start + _MAX_LINE] for start in range(0, len(line), _MAX_LINE)] or [b""]
+
+
+def _text(line: bytes) -> str:
+    return line.removesuffix(b"\r").decode("utf-8", "replace")

@@ -1,0 +1,283 @@
+"""What a service runs, behind one interface; and the first kind of it, a component."""
+
+from __future__ import annotations
+
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar, Final, NamedTuple
+
+import trio
+import wasmtime
+
+import wasi_sockets
+from service._endings import ending as told
+from service._exits import CANNOT_RUN
+from service._serving import split_failure, until_unconnected
+from service.hosting._feeds import Lines, OutputStream
+from service.spec import ComponentCode
+from wasi_sockets import Limits, Network, TcpListener, WasiSocketsError
+
+__all__ = ["CannotStartError", "ComponentProgram", "Ending", "Owner", "Place", "Program"]
+
+_LOOPBACK: Final = ("127.0.0.1", "::1")
+
+
+class CannotStartError(WasiSocketsError):
+    """What a service would run cannot be had, or is nothing that can run; trying again does not help."""
+
+
+class Ending(NamedTuple):
+    """How an incarnation of a service has ended.
+
+    Attributes:
+        failed: not in order.
+        reason: in words.
+        code: what a component exited with.
+        final: starting it again cannot help.
+    """
+
+    failed: bool
+    reason: str
+    code: int | None = None
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where programs of a workload run.
+
+    Attributes:
+        workload: ``namespace/name``.
+        network: the workload's.
+        engine: for its components.
+        cache: as for `wasi_sockets.load`.
+        pull: gives the bytes of an image; None where images cannot be had.
+        say: takes lines of output of a service.
+    """
+
+    workload: str
+    network: Network
+    engine: wasmtime.Engine
+    cache: bool | str
+    pull: Callable[[ComponentCode, str], Awaitable[bytes]] | None
+    say: Callable[[str, OutputStream, Sequence[str]], Awaitable[object]]
+
+
+@dataclass(slots=True)
+class Owner:
+    """Whom the sockets of one incarnation belong to."""
+
+    name: str
+    listeners: list[TcpListener] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Program(ABC):
+    """What one service runs, again and again.
+
+    Attributes:
+        kind: for listings.
+        name: the service's.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, name: str, place: Place) -> None:
+        self.name: Final = name
+        self._place: Final = place
+
+    @property
+    def full_name(self) -> str:
+        """``namespace/workload/service``, which is unique on a host."""
+        return f"{self._place.workload}/{self.name}"
+
+    async def prepare(self) -> None:
+        """Have everything that a start needs. Does nothing the second time.
+
+        Raises:
+            CannotStartError: it is not to be had.
+            OSError: it is not to be had now.
+        """
+        await trio.lowlevel.checkpoint()
+
+    @abstractmethod
+    def forget(self) -> None:
+        """What was prepared may have changed: have it anew at the next start, where that is possible."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> Ending:
+        """Run once, until it ends or is cancelled. `task_status` is told when it runs.
+
+        Nothing of it is left in the network then. Of what it raises only cancellation and Ctrl-C come out.
+        """
+        owner = Owner(self.full_name)
+        try:
+            return await self._run(owner, task_status)
+        except BaseException as error:
+            ends_all, failure = split_failure(error)
+            if ends_all is not None:
+                raise ends_all from None
+            return await self._ending_of(failure if failure is not None else error)
+        finally:
+            self._place.network.release(owner)
+
+    @abstractmethod
+    async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending: ...
+
+    async def _ending_of(self, error: BaseException) -> Ending:
+        error = _innermost(error)
+        await self.say(*"".join(traceback.format_exception(error)).rstrip().splitlines())
+        return Ending(True, _in_words(error))
+
+    async def drain(self) -> None:
+        """Refuse new connections, and wait until those there are have ended."""
+        network = self._place.network
+        owners = {
+            id(each.owner): each.owner for each in network.sockets() if str(each.owner) == self.full_name
+        }
+        for owner in owners.values():
+            network.drain(owner)
+        await until_unconnected(network, owners.keys())
+
+    async def say(self, *lines: str) -> None:
+        """Tell whoever looks after the host."""
+        await self._place.say(self.name, "host", lines)
+
+
+class ComponentProgram(Program):
+    """A component: `wasi:cli/run`, or another export."""
+
+    kind = "component"
+
+    def __init__(self, name: str, code: ComponentCode, limits: Limits, place: Place) -> None:
+        super().__init__(name, place)
+        self._code: Final = code
+        self._limits: Final = limits
+        self._component: wasi_sockets.GuestComponent | None = None
+
+    async def prepare(self) -> None:
+        if self._component is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        code, place = self._code, self._place
+        source = code.source
+        if code.image is not None:
+            if place.pull is None:
+                raise CannotStartError(f"{code.image}: this host pulls no images")
+            source = await place.pull(code, self.name)
+        load = partial(wasi_sockets.load, place.engine, cache=place.cache)
+        try:
+            self._component = await trio.to_thread.run_sync(load, source, abandon_on_cancel=True)
+        except FileNotFoundError as error:
+            raise CannotStartError(f"{error.filename}: no such file") from error
+        except IsADirectoryError as error:
+            raise CannotStartError(f"{error.filename} is a directory, not a component") from error
+        except wasi_sockets.ComponentError as error:
+            raise CannotStartError(f"{_source_name(code)}: {error}") from error
+        except wasmtime.WasmtimeError as error:
+            raise CannotStartError(
+                f"{_source_name(code)}: wasmtime does not accept the component: {error}"
+            ) from error
+
+    def forget(self) -> None:
+        self._component = None
+
+    async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending:
+        await self.prepare()
+        component = self._component
+        if component is None:
+            raise RuntimeError("prepared without a component")
+        code, place = self._code, self._place
+        out, err = _Output(self, "stdout"), _Output(self, "stderr")
+        options: Mapping[str, Any] = {
+            "network": place.network,
+            "environment": code.environment,
+            "directories": code.directories,
+            "read_only": code.read_only,
+            "name": self.full_name,
+            "stdin": None,
+            "stdout": out.take,
+            "stderr": err.take,
+            "engine": place.engine,
+            "http": code.http,
+            "limits": self._limits,
+            "thread": code.thread,
+        }
+        try:
+            if code.call is None:
+                task_status.started()
+                exit_code = await wasi_sockets.run(component, code.arguments, **options)
+                failed = exit_code != 0
+                return Ending(failed, f"it exited with code {exit_code}" if failed else "", exit_code)
+            async with wasi_sockets.open_guest(component, code.arguments, **options) as guest:
+                task_status.started()
+                path = (
+                    (code.call.interface, code.call.function)
+                    if code.call.interface
+                    else (code.call.function,)
+                )
+                result = await guest.call(path[0], *path[1:], *code.call.arguments)
+            await self.say(f"{code.call.function} returned {result!r}")
+            failed = getattr(result, "tag", "ok") == "err"
+            return Ending(failed, f"{code.call.function} returned an error" if failed else "")
+        except LookupError as error:
+            if code.call is None:
+                text = f"{_source_name(code)} exports no wasi:cli/run, so it is no command to run"
+                return Ending(True, text, final=True)
+            return Ending(True, str(error.args[0]), final=True)
+        finally:
+            with trio.move_on_after(1) as hurry:
+                hurry.shield = True
+                await out.finish()
+                await err.finish()
+
+    async def _ending_of(self, error: BaseException) -> Ending:
+        if isinstance(error, CannotStartError):
+            return Ending(True, str(error), final=True)
+        if isinstance(error, wasmtime.WasmtimeError | wasi_sockets.GuestTrap):
+            code, text = told(error, self.name)
+            first, *frames = text.splitlines()
+            await self.say(first, *frames)
+            return Ending(True, first.removeprefix(f"{self.name} "), final=code == CANNOT_RUN)
+        if isinstance(error, OSError | WasiSocketsError):
+            return Ending(True, str(error))
+        return await super()._ending_of(error)
+
+
+class _Output:
+    """What a guest writes to one of its streams, on its way to be said line by line."""
+
+    def __init__(self, program: ComponentProgram, stream: OutputStream) -> None:
+        self._program = program
+        self._stream = stream
+        self._lines = Lines()
+
+    async def take(self, data: bytes) -> None:
+        await self._say(self._lines.split(data))
+
+    async def finish(self) -> None:
+        await self._say(self._lines.finish())
+
+    async def _say(self, lines: list[str]) -> None:
+        if lines:
+            program = self._program
+            await program._place.say(program.name, self._stream, lines)
+
+
+def _source_name(code: ComponentCode) -> str:
+    return code.image or ("the component" if isinstance(code.source, bytes) else str(code.source))
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _in_words(error: BaseException) -> str:
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

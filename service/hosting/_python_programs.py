@@ -1,0 +1,155 @@
+"""Python code that services run: a handler of connections, an ASGI application, or a task that lives on."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from service._imports import ImportFailedError, import_object
+from service._serving import serve_connection
+from service.hosting._programs import CannotStartError, ComponentProgram, Ending, Owner, Place, Program
+from service.spec import AsgiCode, Code, ComponentCode, HandlerCode, TaskCode
+from wasi_sockets import Limits, TcpListener
+
+__all__ = ["AsgiProgram", "HandlerProgram", "TaskProgram", "program_for"]
+
+_LOOPBACK: Final = ("127.0.0.1", "::1")
+
+
+class PythonProgram(Program):
+    """Python code, imported where it is only named."""
+
+    def __init__(
+        self, name: str, target: str | Callable[..., Any], ports: tuple[int, ...], place: Place
+    ) -> None:
+        super().__init__(name, place)
+        self._named: Final = target
+        self._ports: Final = ports
+        self._target: Callable[..., Any] | None = None
+
+    async def prepare(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._target is not None:
+            return
+        try:
+            target = import_object(self._named) if isinstance(self._named, str) else self._named
+        except ImportFailedError as error:
+            raise CannotStartError(str(error)) from error
+        if not callable(target):
+            raise CannotStartError(f"{self._named} cannot be called")
+        self._target = target
+
+    def forget(self) -> None:
+        """Imported modules stay as they are."""
+
+    async def _code(self) -> Callable[..., Any]:
+        await self.prepare()
+        if self._target is None:
+            raise RuntimeError("prepared without a target")
+        return self._target
+
+    async def _ending_of(self, error: BaseException) -> Ending:
+        if isinstance(error, CannotStartError):
+            return Ending(True, str(error), final=True)
+        return await super()._ending_of(error)
+
+    async def _report(self, error: BaseException) -> None:
+        await self.say(*"".join(traceback.format_exception(error)).rstrip().splitlines())
+
+
+class HandlerProgram(PythonProgram):
+    """An async function that is called with each connection."""
+
+    kind = "handler"
+
+    def __init__(self, name: str, code: HandlerCode, ports: tuple[int, ...], place: Place) -> None:
+        super().__init__(name, code.target, ports, place)
+        self._listeners: list[TcpListener] = []
+
+    async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending:
+        handler = partial(serve_connection, await self._code(), self._report)
+        serve = partial(self._place.network.serve_tcp, handler, owner=owner)
+        self._listeners = []
+        async with trio.open_nursery() as nursery:
+            for port in self._ports:
+                for host in _LOOPBACK:
+                    self._listeners += await nursery.start(serve, port, host)
+            task_status.started()
+        return Ending(False, "its listeners were closed")
+
+    async def drain(self) -> None:
+        for listener in self._listeners:
+            await listener.aclose()
+        await super().drain()
+
+
+class AsgiProgram(PythonProgram):
+    """An ASGI application, with its lifespan."""
+
+    kind = "asgi"
+
+    def __init__(self, name: str, code: AsgiCode, ports: tuple[int, ...], place: Place) -> None:
+        super().__init__(name, code.target, ports, place)
+        self._listeners: list[TcpListener] = []
+
+    async def prepare(self) -> None:
+        try:
+            import wasi_sockets.asgi  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise CannotStartError(str(error)) from error
+        await super().prepare()
+
+    async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending:
+        app = await self._code()
+        from wasi_sockets.asgi import serve_asgi
+
+        listen = self._place.network.listen_tcp
+        self._listeners = []
+        try:
+            for port in self._ports:
+                self._listeners += [listen(port, host, owner=owner) for host in _LOOPBACK]
+            await serve_asgi(app, self._listeners, task_status=task_status)
+        finally:
+            for listener in self._listeners:
+                listener.backlog.close()
+        return Ending(False, "its listeners were closed")
+
+    async def drain(self) -> None:
+        for listener in self._listeners:
+            await listener.aclose()
+        await super().drain()
+
+
+class TaskProgram(PythonProgram):
+    """An async function that lives as long as the service."""
+
+    kind = "task"
+
+    def __init__(self, name: str, code: TaskCode, ports: tuple[int, ...], place: Place) -> None:
+        super().__init__(name, code.target, ports, place)
+
+    async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending:
+        target = await self._code()
+        takes_status = "task_status" in inspect.signature(target).parameters
+        if self._ports or not takes_status:
+            task_status.started()  # its ports tell the rest, or nothing does
+            task_status = trio.TASK_STATUS_IGNORED
+        network = self._place.network
+        await (target(network, task_status=task_status) if takes_status else target(network))
+        return Ending(False, "")
+
+
+def program_for(name: str, code: Code, ports: tuple[int, ...], limits: Limits, place: Place) -> Program:
+    """The program that runs a service's code."""
+    if isinstance(code, ComponentCode):
+        return ComponentProgram(name, code, limits, place)
+    if isinstance(code, HandlerCode):
+        return HandlerProgram(name, code, ports, place)
+    if isinstance(code, AsgiCode):
+        return AsgiProgram(name, code, ports, place)
+    return TaskProgram(name, code, ports, place)
