@@ -16,6 +16,7 @@ import wasi_sockets
 from service.hosting._feeds import Feed, OutputLine, OutputStream
 from service.hosting._programs import Place
 from service.hosting._states import Event
+from service.hosting._volumes import Volumes
 from service.hosting._workload import Workload, WorkloadError
 from service.spec import ComponentCode, WorkloadSpec
 from wasi_sockets import Network, Policy
@@ -120,7 +121,7 @@ class Host(AbstractAsyncContextManager["Host"]):
         if spec.id in self.workloads:
             raise WorkloadError(f"{spec.id} runs already; stop it first, or give this one another name")
         policy = Policy(spec.allow) if spec.allow else None
-        network = Network(spec.id, policy=policy, clock=trio.current_time)
+        network = Network(spec.id, policy=policy, zone_aliases=spec.zone_aliases, clock=trio.current_time)
         if self._engine is None:
             self._engine = wasmtime.Engine(wasi_sockets.config())
 
@@ -134,8 +135,9 @@ class Host(AbstractAsyncContextManager["Host"]):
             else:
                 await trio.lowlevel.checkpoint()
 
-        place = Place(spec.id, network, self._engine, self._cache, self._pull, say)
-        workload = Workload(spec, network, place, self.events.publish, self._random)
+        volumes = Volumes()
+        place = Place(spec.id, network, self._engine, self._cache, self._pull, volumes.directory, say)
+        workload = Workload(spec, network, place, volumes, self.events.publish, self._random)
         self._workloads[spec.id] = workload
         failure: WorkloadError | None = None
 

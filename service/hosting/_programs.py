@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from service._endings import ending as told
 from service._exits import CANNOT_RUN
 from service._serving import split_failure, until_unconnected
 from service.hosting._feeds import Lines, OutputStream
-from service.spec import ComponentCode
+from service.spec import ComponentCode, Volume
 from wasi_sockets import Limits, Network, TcpListener, WasiSocketsError
 
 __all__ = ["CannotStartError", "ComponentProgram", "Ending", "Owner", "Place", "Program"]
@@ -55,6 +56,7 @@ class Place:
         engine: for its components.
         cache: as for `wasi_sockets.load`.
         pull: gives the bytes of an image; None where images cannot be had.
+        directory: gives the directory behind what a component is to be given, which may be a volume.
         say: takes lines of output of a service.
     """
 
@@ -63,6 +65,7 @@ class Place:
     engine: wasmtime.Engine
     cache: bool | str
     pull: Callable[[ComponentCode, str], Awaitable[bytes]] | None
+    directory: Callable[[str | os.PathLike[str] | Volume], str | os.PathLike[str]]
     say: Callable[[str, OutputStream, Sequence[str]], Awaitable[object]]
 
 
@@ -196,7 +199,7 @@ class ComponentProgram(Program):
         options: Mapping[str, Any] = {
             "network": place.network,
             "environment": code.environment,
-            "directories": code.directories,
+            "directories": {path: place.directory(each) for path, each in code.directories.items()},
             "read_only": code.read_only,
             "name": self.full_name,
             "stdin": None,

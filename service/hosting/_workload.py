@@ -16,6 +16,7 @@ from service.hosting._programs import Place
 from service.hosting._python_programs import program_for
 from service.hosting._states import ENDED, UP, Event, State, WorkloadStatus
 from service.hosting._supervisor import Supervisor
+from service.hosting._volumes import Volumes
 from service.spec import ComponentSpec, ForwardSpec, PublishSpec, ServiceSpec, WorkloadSpec
 from wasi_sockets import Network, WasiSocketsError
 
@@ -42,6 +43,7 @@ class Workload:
         spec: WorkloadSpec,
         network: Network,
         place: Place,
+        volumes: Volumes,
         published: Callable[[Event], object],
         random: Random,
     ) -> None:
@@ -50,6 +52,7 @@ class Workload:
         self._supervisors: Final[dict[str, Supervisor]] = {}
         self._published: Final[dict[str, int]] = {}
         self._began: Final = trio.current_time()
+        self._volumes: Final = volumes
         self._doors: Final[list[trio.CancelScope]] = []
         self._over = trio.Event()
         self._stop_by: float | None = None
@@ -172,6 +175,8 @@ class Workload:
                 bridges.cancel_scope.cancel()
         finally:
             self.network.close()
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._volumes.remove)
             self._over.set()
         if failure is not None:
             raise failure
@@ -204,6 +209,8 @@ class Workload:
             await bridges.start(network.egress)
         for forward in spec.forward:
             await self._open(bridges, f"forward {forward.port}", _forwarding(network, forward))
+        if spec.publish_all:
+            await bridges.start(self._publish_all, bridges)
         for door in spec.publish:
             start = partial(self._publish, bridges, door)
             address = await self._open(bridges, f"publish {door.port}", start)
@@ -232,6 +239,11 @@ class Workload:
                 handler_nursery=bridges,
                 task_status=task_status,
             )
+
+    async def _publish_all(self, bridges: trio.Nursery, *, task_status: trio.TaskStatus[None]) -> None:
+        with trio.CancelScope() as scope:
+            self._doors.append(scope)
+            await self.network.publish_all(handler_nursery=bridges, task_status=task_status)
 
 
 def _in_order(spec: WorkloadSpec) -> list[ServiceSpec | ComponentSpec]:
