@@ -10,6 +10,7 @@ from typing import Literal
 import wasmtime
 import wasmtime.component
 
+from wasi_sockets import telemetry
 from wasi_sockets._argument_checks import check_kind
 from wasi_sockets._cache import CompiledCache, Entry, default_directory
 from wasi_sockets.engine import engine_settings
@@ -26,9 +27,11 @@ class GuestComponent(wasmtime.component.Component):
 
     Attributes:
         items: what its trampolines send, by number; empty for a guest in which nothing had to be replaced.
+        name: of the file it was loaded from, empty for none.
     """
 
     items: tuple[Item, ...] = ()
+    name: str = ""
 
 
 def load(
@@ -56,9 +59,25 @@ def load(
         wasmtime.WasmtimeError: wasmtime does not accept the component; its message says where.
     """
     check_kind("engine", engine, wasmtime.Engine)
-    said = progress or _silent
+    telemetry.refresh()
+    name = os.path.basename(os.fspath(source)) if isinstance(source, str | os.PathLike) else ""
+    attributes = {"component.name": name} if name and telemetry.tracing else {}
+    with telemetry.span("component.load", attributes) as span:
+        component = _load(engine, source, cache, progress or _silent, span)
+    component.name = name
+    return component
+
+
+def _load(
+    engine: wasmtime.Engine,
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview,
+    cache: bool | str | os.PathLike[str],
+    said: Callable[[Stage], object],
+    span: telemetry.Span,
+) -> GuestComponent:
     said("reading")
     wasm = component_bytes(source)
+    span.set_attribute("wasi_sockets.component.size", len(wasm))
     store = (
         CompiledCache(default_directory() if cache is True else Path(cache)) if cache is not False else None
     )
@@ -68,12 +87,16 @@ def load(
         said("loading")
         component = _from_cache(engine, found)
         if component is not None:
+            span.set_attribute("wasi_sockets.cache", "hit")
             return component
         store.discard(key)
+    span.set_attribute("wasi_sockets.cache", "off" if store is None else "miss")
     said("rewriting")
-    interposition = interpose(wasm)
+    with telemetry.span("component.rewrite"):
+        interposition = interpose(wasm)
     said("compiling")
-    component = GuestComponent(engine, interposition.wasm)
+    with telemetry.span("component.compile"):
+        component = GuestComponent(engine, interposition.wasm)
     component.items = interposition.items
     if store is not None:
         store.store(key, component.serialize(), interposition.items)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import wasmtime
 import wasmtime.component
 
-from wasi_sockets import engine
+from wasi_sockets import engine, telemetry
 from wasi_sockets._argument_checks import check_kind, check_trio
 from wasi_sockets._component import GuestComponent
 from wasi_sockets._http import HttpPolicy, add_http, imports_http
 from wasi_sockets._unstable import add_network_error_code
-from wasi_sockets.engine import Guest
+from wasi_sockets.engine import Guest, TracedGuest
 from wasi_sockets.engine.bindings_versions import set_stock_http
 from wasi_sockets.network import Network
 from wasi_sockets.wasi import Host, InputPipe, Limits, OutputPipe
@@ -109,6 +110,7 @@ async def instantiate(
         check_kind("limits", limits, Limits)
     if not isinstance(component, GuestComponent):
         raise TypeError(f"component must come from wasi_sockets.load(), not {type(component).__name__}")
+    telemetry.refresh()
     host = Host(network, name=name, stdin=stdin, stdout=stdout, stderr=stderr, limits=limits)
     if imports_http(component.type.imports(store.engine)):
         set_stock_http(store)  # without it the process aborts at the first call
@@ -122,7 +124,18 @@ async def instantiate(
             thread=thread,
             direct_memory=direct_memory,
             on_abort=host.release,
+            make_guest=_kind_of_guest(component, name),
         ) as guest:
             yield guest
     finally:
         host.release()
+
+
+def _kind_of_guest(component: GuestComponent, name: str) -> Callable[..., Guest]:
+    if not telemetry.active:
+        return Guest
+    workload = telemetry.workload_attributes()
+    own_name = name or component.name
+    if own_name and "component.name" not in workload:
+        workload = {**workload, "component.name": own_name}
+    return partial(TracedGuest, workload=workload)

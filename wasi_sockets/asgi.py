@@ -137,7 +137,12 @@ class _Server:
                 stream = await listener.accept()
             except trio.ClosedResourceError:
                 return
-            connections.start_soon(self.connection, stream)
+            inner = getattr(stream, "transport_stream", stream)
+            if isinstance(inner, TcpStream):
+                # Its requests belong to the trace of whoever connected.
+                inner.connection.opener_context.run(connections.start_soon, self.connection, stream)
+            else:
+                connections.start_soon(self.connection, stream)
 
     async def connection(self, stream: Any) -> None:
         try:

@@ -9,7 +9,9 @@ guests and compiled components are made: a program sets its providers before it 
 from __future__ import annotations
 
 import contextvars
+import errno
 import logging
+import socket
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,6 +32,7 @@ __all__ = [
     "OutputLines",
     "Source",
     "Span",
+    "Value",
     "attach",
     "attach_nothing",
     "count",
@@ -37,6 +40,8 @@ __all__ = [
     "end",
     "error_type",
     "event",
+    "fail",
+    "leave_component",
     "log",
     "observe",
     "point_attributes",
@@ -47,6 +52,8 @@ __all__ = [
     "span",
     "start",
     "use",
+    "within",
+    "within_workload",
     "workload_attributes",
     "workload_scope",
 ]
@@ -157,6 +164,23 @@ def point_attributes() -> dict[str, Value]:
 
 
 @contextmanager
+def within_workload(attributes: Attributes) -> Iterator[None]:
+    """The block is of the workload whose `workload_attributes` these are."""
+    token = _workload.set(dict(attributes))
+    try:
+        yield
+    finally:
+        _workload.reset(token)
+
+
+def leave_component() -> None:
+    """What follows is no longer the component's, only its workload's: for `contextvars.Context.run`."""
+    workload = workload_attributes()
+    if "component.name" in workload:
+        _workload.set({key: value for key, value in workload.items() if key != "component.name"})
+
+
+@contextmanager
 def workload_scope(
     *,
     id: str | None = None,
@@ -212,10 +236,8 @@ def start(
 
 def end(ended: Span, error: BaseException | str | None = None) -> None:
     """End a span, with what went wrong: an exception, or a value of error.type."""
-    if error is not None and ended.is_recording():
-        ended.set_attribute("error.type", error if isinstance(error, str) else error_type(error))
-        if isinstance(error, str | Exception):  # else it was cancelled, which is nobody's failure
-            ended.set_status(Status(StatusCode.ERROR, str(error)))
+    if error is not None:
+        fail(ended, error)
     ended.end()
 
 
@@ -245,6 +267,24 @@ def span(
         end(started, error)
 
 
+def fail(failed: Span, error: BaseException | str) -> None:
+    """Say of a span what went wrong: an exception, or a value of error.type."""
+    if failed.is_recording():
+        failed.set_attribute("error.type", error if isinstance(error, str) else error_type(error))
+        if isinstance(error, str | Exception):  # else it was cancelled, which is nobody's failure
+            failed.set_status(Status(StatusCode.ERROR, str(error)))
+
+
+@contextmanager
+def within(current: Span) -> Iterator[None]:
+    """Make a span the current one in the block, which does not end it."""
+    token = context.attach(trace.set_span_in_context(current))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
 def attach(current: Span) -> None:
     """Make a span the current one, for good: for `contextvars.Context.run`."""
     context.attach(trace.set_span_in_context(current))
@@ -272,10 +312,28 @@ def event(name: str, attributes: Attributes) -> None:
         trace.get_current_span().add_event(EVENTS[name].name, attributes)
 
 
-_ERROR_TYPES: Final[dict[type[BaseException], str]] = {
+#: As .NET names them for its spans of sockets and lookups.
+_ERROR_NUMBERS: Final = {
+    errno.EACCES: "access_denied",
+    errno.EADDRINUSE: "address_already_in_use",
+    errno.EADDRNOTAVAIL: "address_not_available",
+    errno.ECONNABORTED: "connection_aborted",
+    errno.ECONNREFUSED: "connection_refused",
+    errno.ECONNRESET: "connection_reset",
+    errno.EHOSTUNREACH: "host_unreachable",
+    errno.ENETDOWN: "network_down",
+    errno.ENETUNREACH: "network_unreachable",
+    errno.ETIMEDOUT: "timed_out",
+}
+_LOOKUP_ERRORS: Final = {
+    socket.EAI_AGAIN: "try_again",
+    socket.EAI_FAIL: "no_recovery",
+    socket.EAI_NONAME: "host_not_found",
+}
+_ERROR_KINDS: Final[dict[type[BaseException], str]] = {
+    ConnectionAbortedError: "connection_aborted",
     ConnectionRefusedError: "connection_refused",
     ConnectionResetError: "connection_reset",
-    ConnectionAbortedError: "connection_aborted",
     PermissionError: "access_denied",
     TimeoutError: "timed_out",
 }
@@ -283,7 +341,12 @@ _ERROR_TYPES: Final[dict[type[BaseException], str]] = {
 
 def error_type(error: BaseException) -> str:
     """The value of error.type for an exception: one of few."""
-    for kind, name in _ERROR_TYPES.items():
+    if isinstance(error, OSError) and error.errno is not None:
+        names = _LOOKUP_ERRORS if isinstance(error, socket.gaierror) else _ERROR_NUMBERS
+        name = names.get(error.errno)
+        if name is not None:
+            return name
+    for kind, name in _ERROR_KINDS.items():
         if isinstance(error, kind):
             return name
     return "cancelled" if type(error).__name__ == "Cancelled" else type(error).__name__
@@ -429,9 +492,14 @@ class OutputLines:
         self._attributes: Final = {"log.iostream": stream}
         self._rest = b""
 
+    @staticmethod
+    def wanted() -> bool:
+        """Whether anybody takes the records."""
+        return _output_logger.isEnabledFor(logging.INFO)
+
     def write(self, data: bytes) -> None:
         """What the guest wrote; a record's trace is the current one."""
-        if not _output_logger.isEnabledFor(logging.INFO):
+        if not self.wanted():
             return
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()

@@ -152,7 +152,11 @@ def test_audit_allows_counts_and_logs(caplog: pytest.LogCaptureFixture) -> None:
         "connect 192.0.2.1:80 would be denied: no-rule",
         "connect 224.0.0.1:80 denied: never-leaves",
     ]
-    assert warnings[0].__dict__["denial"] == network.denials()[0]
+    told = warnings[0].__dict__
+    assert told["event.name"] == "wasi_sockets.policy.denied"
+    assert (told["wasi_sockets.policy.use"], told["wasi_sockets.policy.reason"]) == ("listen", "rule")
+    assert (told["network.peer.address"], told["network.peer.port"]) == ("127.0.0.1", 8080)
+    assert told["wasi_sockets.policy.enforced"] is False
 
 
 def test_a_guest_cannot_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -198,7 +198,7 @@ class Guest:
         context = self._context
         running = self._engine.running
         ticker = self._engine.ticker
-        poll = bindings.poll
+        poll = self._poll
         address = future.address
         parked = False
 
@@ -218,6 +218,7 @@ class Guest:
             parked = True
             pending = state.pending
             if pending is None:
+                self._yielded()
                 await trio.lowlevel.checkpoint()  # the end of its tick
             else:
                 state.pending = None
@@ -236,6 +237,11 @@ class Guest:
             done = poll_once()
         if not parked:
             await trio.lowlevel.cancel_shielded_checkpoint()
+
+    _poll = staticmethod(bindings.poll)
+
+    def _yielded(self) -> None:
+        """It only computed for a whole tick; told by a `TracedGuest`."""
 
     async def _drive_in_thread(self, future: bindings.NativeCall) -> None:
         state = self._state
@@ -396,6 +402,7 @@ async def instantiate(
     direct_memory: bool = True,
     max_handles: int = DEFAULT_LIMIT,
     on_abort: Callable[[], object] | None = None,
+    make_guest: Callable[..., Guest] = Guest,
 ) -> AsyncIterator[Guest]:
     """Instantiate a component and keep it until the end of the block.
 
@@ -412,6 +419,7 @@ async def instantiate(
         max_handles: the most virtual handles that each component instance in the guest may hold.
         on_abort: called when the guest ends neither by returning nor by exiting (it trapped, its call was
             cancelled, a host function raised), before `close` is called on the objects it held.
+        make_guest: another kind of `Guest`.
 
     Raises:
         ValueError: the linker lacks the host functions, the store belongs to another engine than the linker,
@@ -435,7 +443,7 @@ async def instantiate(
         candidates=predict_memories() if direct and items else (),
         max_handles=max_handles,
     )
-    running = Guest(state, engine, store, guest, thread, on_abort)
+    running = make_guest(state, engine, store, guest, thread, on_abort)
     engine.stores[context] = state
     if engine.ticker is not None:
         engine.ticker.acquire(store.engine)

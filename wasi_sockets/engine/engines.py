@@ -19,7 +19,15 @@ from wasi_sockets.engine.bindings_callbacks import CallbackGuest
 if TYPE_CHECKING:
     from wasi_sockets.engine.guest import GuestState
 
-__all__ = ["DEFAULT_TICK", "EngineState", "Ticker", "config", "engine_settings", "engine_state"]
+__all__ = [
+    "DEFAULT_TICK",
+    "EngineState",
+    "Ticker",
+    "config",
+    "engine_settings",
+    "engine_state",
+    "engine_states",
+]
 
 DEFAULT_TICK = 0.002
 """Seconds between two moments at which a guest that only computes lets other tasks run."""
@@ -134,6 +142,11 @@ def engine_state(engine: Engine) -> EngineState:
     if state is None:
         state = _states[engine] = EngineState()
     return state
+
+
+def engine_states() -> list[EngineState]:
+    """Those of all engines that there are."""
+    return list(_states.values())
 
 
 def config(*, tick: float = DEFAULT_TICK) -> Config:

@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
+from wasi_sockets import telemetry
 from wasi_sockets.engine import fastpath, typed
 from wasi_sockets.engine.bindings_callbacks import Flag
 from wasi_sockets.engine.clock import GuestClock
 from wasi_sockets.engine.commands import Operation
 from wasi_sockets.engine.handles import HandleTable
+from wasi_sockets.engine.host_calls import counted
 from wasi_sockets.engine.memory import GuestMemory
 from wasi_sockets.engine.suspension import Suspended, discard
 from wasi_sockets.errors import GuestClosedError, GuestTrap
@@ -130,6 +132,11 @@ class GuestState:
         """Whether the address of some memory is known."""
         return any(memory.base for memory in self._memories.values())
 
+    @property
+    def memory_pages(self) -> int:
+        """How large its memories are, in pages of 64 KiB, as far as their addresses were looked for."""
+        return sum(memory.pages for memory in list(self._memories.values()))
+
     def table(self, realm: int) -> HandleTable:
         """The handle table of one component instance inside the guest."""
         table = self._tables.get(realm)
@@ -154,7 +161,10 @@ class GuestState:
 
     def _first_call(self, item: Item, *arguments: int) -> Any:
         build = fastpath.build if item.interface == "shim" or item.resource is not None else typed.build
-        call = self._dispatch[item.id] = build(self, item)
+        call = build(self, item)
+        if telemetry.metering:
+            call = counted(call, item)
+        self._dispatch[item.id] = call
         return call(*arguments)
 
     def unknown_item(self, *_arguments: int) -> int:

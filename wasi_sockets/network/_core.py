@@ -6,9 +6,11 @@ import errno
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
+from wasi_sockets import telemetry
 from wasi_sockets.network._address import (
     LOOPBACK,
     IpAddress,
@@ -30,6 +32,7 @@ from wasi_sockets.network._tcp import (
     TcpBacklog,
     TcpConnection,
 )
+from wasi_sockets.network._tracing import connecting, looking_up, measurements
 from wasi_sockets.network._udp import DEFAULT_RECEIVE_BUFFER, UdpEndpoint
 
 __all__ = ["NetworkCore"]
@@ -45,7 +48,18 @@ class NetworkCore:
     The bridges to the outside stand on it, and know its private parts.
     """
 
-    __slots__ = ("_border", "_buffer_size", "_held", "_names", "_ports", "_registry", "closed", "name")
+    __slots__ = (
+        "__weakref__",
+        "_border",
+        "_buffer_size",
+        "_held",
+        "_names",
+        "_ports",
+        "_registry",
+        "_workload",
+        "closed",
+        "name",
+    )
 
     def __init__(
         self,
@@ -79,6 +93,13 @@ class NetworkCore:
             ("udp", 4): PortTable(self._registry, "udp"),
             ("udp", 6): PortTable(self._registry, "udp"),
         }
+
+        telemetry.refresh()
+        self._workload: Final = telemetry.point_attributes()
+        telemetry.observe(self)
+
+    def __del__(self) -> None:
+        telemetry.retire(self)
 
     def __repr__(self) -> str:
         return f"<Network {self.name!r}{', closed' if self.closed else ''}>"
@@ -151,6 +172,14 @@ class NetworkCore:
                 is of the other IP version, ENETDOWN after `close`. The reservation is always as it was.
             ValueError: on a port outside 0..65535, or a reservation of no TCP port.
         """
+        if telemetry.tracing:
+            connect = partial(self._start_connect, remote, reservation, owner)
+            return connecting(self._registry, remote, owner, connect)
+        return self._start_connect(remote, reservation, owner)
+
+    def _start_connect(
+        self, remote: SocketAddress, reservation: PortReservation | None, owner: object
+    ) -> ConnectAttempt:
         if self.closed:
             raise _os_error(errno.ENETDOWN, self)
         ip, port = remote
@@ -273,7 +302,11 @@ class NetworkCore:
             name: a name, or an IP literal, which is its own address.
             owner: for the records of denials.
         """
-        return start_lookup(self._names, self._border, name, owner)
+        self._registry.lookups += 1
+        start = partial(start_lookup, self._names, self._border, name, owner)
+        if telemetry.tracing and parse_ip(name) is None:
+            return looking_up(name, start)
+        return start()
 
     # What exists
 
@@ -309,6 +342,10 @@ class NetworkCore:
             datagrams_unmatched=registry.datagrams_unmatched,
             denials={} if gate is None else dict(gate.counts),
         )
+
+    def measurements(self) -> Iterable[telemetry.Measurement]:
+        """What OpenTelemetry collects of it, see `telemetry_table.py`; of the workload in whose scope it was made."""
+        return measurements(self, self._workload)
 
     @property
     def policy(self) -> Policy | None:

@@ -8,6 +8,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from wasi_sockets import telemetry
 from wasi_sockets.network._address import IpAddress, SocketAddress
 from wasi_sockets.network._policy import Decision, Denial, Policy, PolicyDenied, Reason, Use, canonical_ip
 
@@ -33,14 +34,16 @@ class Gate:
     Attributes:
         policy: whose rules count.
         counts: denials so far, by use; in audit mode those that were let through.
+        reasons: the same, by use and reason.
         recent: the last of them, oldest first.
     """
 
-    __slots__ = ("_clock", "_granted", "_known", "counts", "policy", "recent")
+    __slots__ = ("_clock", "_granted", "_known", "counts", "policy", "reasons", "recent")
 
     def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
         self.policy: Final = policy
         self.counts: Final[Counter[Use]] = Counter()
+        self.reasons: Final[Counter[tuple[Use, Reason]]] = Counter()
         self.recent: Final[deque[Denial]] = deque(maxlen=_KEPT_DENIALS)
         self._clock: Final = clock
         self._known: Final[set[tuple[object, ...]]] = set()
@@ -141,14 +144,33 @@ class Gate:
         enforced = self.policy.mode == "enforce" or reason is Reason.NEVER_LEAVES
         denial = Denial(use, address, name, reason, decision.rule, enforced, owner)
         self.counts[use] += 1
+        self.reasons[use, reason] += 1
         self.recent.append(denial)
         # The peer's port differs each time for what comes in.
         port = address.port if address is not None and use not in ("accept", "receive") else 0
         key = (use, None if address is None else address.ip, port, name, reason)
         known = self._known
+        attributes = _attributes(denial)
+        telemetry.event("wasi_sockets.policy.denied", attributes)
         if key in known or len(known) >= _KNOWN_DENIALS:
             _logger.debug("%s", denial)
         else:
             known.add(key)
-            _logger.warning("%s", denial, extra={"denial": denial})
+            telemetry.log(
+                _logger, logging.WARNING, "wasi_sockets.policy.denied", "%s", denial, attributes=attributes
+            )
         return denial if enforced else None
+
+
+def _attributes(denial: Denial) -> dict[str, telemetry.Value]:
+    attributes: dict[str, telemetry.Value] = {
+        "wasi_sockets.policy.use": denial.use,
+        "wasi_sockets.policy.reason": denial.reason.value,
+        "wasi_sockets.policy.enforced": denial.enforced,
+    }
+    if denial.address is not None:
+        attributes["network.peer.address"] = str(denial.address.ip)
+        attributes["network.peer.port"] = denial.address.port
+    if denial.name is not None:
+        attributes["dns.question.name"] = denial.name
+    return attributes

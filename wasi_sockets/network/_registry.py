@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -108,6 +109,10 @@ class Endpoint(ABC):
     def abort(self) -> None:
         """End it at once, and release all that it holds. Idempotent."""
 
+    def measure(self, sizes: Counter[str]) -> None:
+        """Add what it holds to the sums of all, see `measurements`; nothing by default."""
+        return
+
     @abstractmethod
     def describe(self, now: float) -> SocketRecord:
         """Its line in the list of sockets. `now` in seconds of the network's clock."""
@@ -122,11 +127,14 @@ class Registry:
         connections_opened, connections_refused, connections_reset, bytes_delivered, datagrams_delivered,
             datagrams_dropped, datagrams_unmatched: see `NetworkStatistics`; `bytes_delivered` without the
             connections that still exist.
+        bytes_to_openers: those of `bytes_delivered` that went to the side that connected.
+        lookups: names looked up.
     """
 
     __slots__ = (
         "_by_owner",
         "bytes_delivered",
+        "bytes_to_openers",
         "clock",
         "connections_opened",
         "connections_refused",
@@ -135,6 +143,7 @@ class Registry:
         "datagrams_dropped",
         "datagrams_unmatched",
         "listeners_changed",
+        "lookups",
     )
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -144,9 +153,11 @@ class Registry:
         self.connections_refused = 0
         self.connections_reset = 0
         self.bytes_delivered = 0
+        self.bytes_to_openers = 0
         self.datagrams_delivered = 0
         self.datagrams_dropped = 0
         self.datagrams_unmatched = 0
+        self.lookups = 0
         # By identity, so that an owner need not be hashable. The endpoints keep their owner alive.
         self._by_owner: Final[dict[int, dict[Endpoint, None]]] = {}
 
@@ -172,6 +183,10 @@ class Registry:
         """The endpoints of `owner`, by identity."""
         return list(self._by_owner.get(id(owner), ()))
 
+    def newest_of(self, owner: object) -> Iterator[Endpoint]:
+        """The endpoints of `owner`, by identity, newest first; they may not come and go meanwhile."""
+        return reversed(self._by_owner.get(id(owner), {}))
+
     def __iter__(self) -> Iterator[Endpoint]:
         """Every endpoint, from a copy, so that they may come and go meanwhile."""
-        return iter([endpoint for group in self._by_owner.values() for endpoint in group])
+        return iter([endpoint for group in list(self._by_owner.values()) for endpoint in list(group)])

@@ -6,11 +6,13 @@ import contextvars
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from wasi_sockets.network._streams import TcpListener, TcpStream
+from wasi_sockets.network._tracing import handler_failed
 
 if TYPE_CHECKING:
     from wasi_sockets.network._address import IpAddress
@@ -80,7 +82,9 @@ class _Service:
                 self.called.append(worker)
                 trio.lowlevel.reschedule(worker.task)
             else:
-                self.nursery.start_soon(_Worker(self, connection).run, name=self.handler)
+                start = partial(self.nursery.start_soon, _Worker(self, connection).run, name=self.handler)
+                # In the context of whoever connected, also when somebody else's doing let the connection in.
+                connection.opener_context.run(start)
         if self.backlog.closed:
             self.closed.set()
         else:
@@ -124,7 +128,7 @@ class _Worker:
         """What to handle when the task runs again."""
         self.connection = connection
         # trio runs each step of a task in the context that the task has then.
-        self.task.context = contextvars.copy_context()
+        self.task.context = connection.opener_context.copy()
 
     async def run(self) -> None:
         service = self.service
@@ -152,6 +156,9 @@ class _Worker:
     async def _handle(self, connection: TcpConnection) -> None:
         try:
             await self.service.handler(TcpStream(connection, just_scheduled=True))
+        except BaseException as error:
+            handler_failed(connection, error)
+            raise
         finally:
             connection.close()
 

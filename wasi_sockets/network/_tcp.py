@@ -6,12 +6,14 @@ import contextvars
 import errno
 import os
 from abc import abstractmethod
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from wasi_sockets import telemetry
 from wasi_sockets.network._address import LOOPBACK, SocketAddress
 from wasi_sockets.network._pipe import Pipe
 from wasi_sockets.network._registry import Endpoint, Registry, SocketRecord, SocketState
+from wasi_sockets.network._tracing import connection_accepted, connection_left, connection_made
 from wasi_sockets.network._waiters import Waiters
 
 if TYPE_CHECKING:
@@ -42,7 +44,9 @@ class TcpConnection(Endpoint):
         local_address: always concrete, also when the listener has a wildcard address.
         remote_address: the peer's.
         closed: this end has been closed or aborted by its own side.
-        opener_context: the `contextvars` of whoever connected, the same at both ends.
+        opener_context: the `contextvars` of whoever connected, at both ends. With tracing the current span is that of
+            the connect at one end, and that of the connection at the other.
+        span: of the connection, at the accepting end, while somebody records it; unset otherwise.
     """
 
     __slots__ = (
@@ -53,7 +57,10 @@ class TcpConnection(Endpoint):
         "receive_pipe",
         "remote_address",
         "send_pipe",
+        "span",
     )
+
+    span: telemetry.Span | None
 
     def __init__(
         self,
@@ -75,7 +82,7 @@ class TcpConnection(Endpoint):
         self.send_pipe: Final = send_pipe
         self.local_address: Final = local_address
         self.remote_address: Final = remote_address
-        self.opener_context: Final = opener_context
+        self.opener_context = opener_context
         self.closed = False
         self._reservation: Final = reservation
         registry.add(self)
@@ -148,9 +155,26 @@ class TcpConnection(Endpoint):
     def _leave(self) -> None:
         registry = self._registry
         registry.remove(self)
-        registry.bytes_delivered += self.receive_pipe.delivered
+        delivered = self.receive_pipe.delivered
+        registry.bytes_delivered += delivered
         if self._reservation is not None:
+            registry.bytes_to_openers += delivered
             self._reservation.free()
+        if telemetry.active:
+            connection_left(self, registry.clock())
+
+    @property
+    def has_port(self) -> bool:
+        """Whether it has a port of its own: it is the end that connected."""
+        return self._reservation is not None
+
+    def measure(self, sizes: Counter[str]) -> None:
+        sizes["buffered"] += self.receive_pipe.buffered
+        sizes["delivered"] += self.receive_pipe.delivered
+        if self._reservation is None:
+            sizes["active"] += 1
+        else:
+            sizes["to_openers"] += self.receive_pipe.delivered
 
     def _state(self) -> SocketState:
         receive, send = self.receive_pipe, self.send_pipe
@@ -220,6 +244,8 @@ def connect_pair(
         None,  # the port is the listener's; an accepted connection may outlive it
         created,
     )
+    if telemetry.tracing:
+        connection_made(server)
     return client, server
 
 
@@ -278,6 +304,8 @@ class TcpBacklog(ConnectTarget):
         connection = self._queue.popleft()
         if self._pending:
             self._admit()
+        if telemetry.tracing:
+            connection_accepted(connection)
         return connection
 
     def set_backlog(self, backlog: int) -> None:
@@ -343,6 +371,9 @@ class TcpBacklog(ConnectTarget):
         attempt._succeed(client)
         if self.acceptable:
             self.acceptable.wake_all()
+
+    def measure(self, sizes: Counter[str]) -> None:
+        sizes["queued"] += len(self._queue)
 
     def describe(self, now: float) -> SocketRecord:
         return SocketRecord(

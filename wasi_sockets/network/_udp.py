@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -309,6 +309,9 @@ class UdpEndpoint(Endpoint):
         self.refused = False
         number = errno.ECONNREFUSED
         raise ConnectionRefusedError(number, f"{os.strerror(number)}: {self.remote_address}")
+
+    def measure(self, sizes: Counter[str]) -> None:
+        sizes["buffered"] += self.buffered
 
     def describe(self, now: float) -> SocketRecord:
         return SocketRecord(

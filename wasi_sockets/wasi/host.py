@@ -7,6 +7,7 @@ from typing import Final
 
 from wasi_sockets.network import Network
 from wasi_sockets.sockets import DEFAULT_MAX_SOCKETS, SocketContext
+from wasi_sockets.telemetry import OutputLines
 from wasi_sockets.wasi.pipes import InputPipe, OutputPipe
 
 __all__ = ["Host", "Limits"]
@@ -44,9 +45,10 @@ class Host:
         stdin: the virtual standard input, `None` to leave it to the stock host; `stdout` and `stderr` alike.
         limits: see `Limits`.
         sockets: what the guest's sockets have in common.
+        lines: what makes log records of its output, by stream.
     """
 
-    __slots__ = ("__weakref__", "limits", "name", "network", "sockets", "stderr", "stdin", "stdout")
+    __slots__ = ("__weakref__", "limits", "lines", "name", "network", "sockets", "stderr", "stdin", "stdout")
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Host:
         self.stdin: Final = stdin
         self.stdout: Final = stdout
         self.stderr: Final = stderr
+        self.lines: Final[dict[str, OutputLines]] = {}
         self.limits: Final = Limits() if limits is None else limits
         self.sockets: Final = SocketContext(
             network,
@@ -81,4 +84,6 @@ class Host:
 
         For a guest that was cut off; one that returned has had its handles closed in order by then.
         """
+        for lines in self.lines.values():
+            lines.finish()
         self.network.release(self)

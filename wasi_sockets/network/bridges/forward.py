@@ -42,7 +42,6 @@ async def forward(
             raise
         return secured
 
-    goal = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     reservation = network.reserve("tcp", listen, bridge=True)
     try:
         async with trio.open_nursery() as nursery:
@@ -53,7 +52,8 @@ async def forward(
                 network._buffer_size,
                 nursery,
                 connect,
-                goal if tls is None else f"{goal} by TLS",
+                (host, port),
+                through_tls=tls is not None,
             )
             try:
                 task_status.started(reservation.address)

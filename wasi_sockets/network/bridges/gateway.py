@@ -8,14 +8,17 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Final, TypeAlias
 
 import trio
 
+from wasi_sockets import telemetry
 from wasi_sockets.network._address import SocketAddress
 from wasi_sockets.network._ports import PortReservation
 from wasi_sockets.network._registry import Registry, SocketRecord
 from wasi_sockets.network._tcp import ConnectAttempt, ConnectTarget, connect_pair
+from wasi_sockets.network._tracing import peer_attributes, server_attributes
 from wasi_sockets.network.bridges.splice import RealStream, splice
 
 __all__ = ["Gateway"]
@@ -39,7 +42,8 @@ class Gateway(ConnectTarget):
         nursery: for the tasks.
         connect: makes the real connection for a connect to an address; what it raises, OSError, is what the connect
             fails with.
-        goal: the real address for messages, when it is another than the one that the connect names.
+        goal: the real address, when it is another than the one that the connect names.
+        through_tls: whether `connect` speaks TLS, for messages.
     """
 
     __slots__ = (
@@ -50,6 +54,7 @@ class Gateway(ConnectTarget):
         "_nursery",
         "_pending",
         "_reservation",
+        "_through_tls",
         "address",
     )
 
@@ -61,7 +66,9 @@ class Gateway(ConnectTarget):
         pipe_capacity: int,
         nursery: trio.Nursery,
         connect: _Connect,
-        goal: str | None = None,
+        goal: tuple[str, int] | None = None,
+        *,
+        through_tls: bool = False,
     ) -> None:
         super().__init__(registry, None)
         self.address: Final = address
@@ -69,6 +76,7 @@ class Gateway(ConnectTarget):
         self._nursery: Final = nursery
         self._connect: Final = connect
         self._goal: Final = goal
+        self._through_tls: Final = through_tls
         self._pending: Final[dict[ConnectAttempt, None]] = {}
         self._reservation: Final = reservation
         self._closed = False
@@ -114,15 +122,36 @@ class Gateway(ConnectTarget):
             attempt._fail("refused")
             return
         self._pending[attempt] = None
-        self._nursery.start_soon(self._carry, attempt)
+        attempt.opener_context.run(self._nursery.start_soon, self._carry, attempt)
 
     def _forget(self, attempt: ConnectAttempt) -> None:
         self._pending.pop(attempt, None)
 
     async def _carry(self, attempt: ConnectAttempt) -> None:
-        real = await self._reach(attempt)
-        if real is None:
+        if not telemetry.tracing:
+            await self._carry_through(attempt)
             return
+        telemetry.leave_component()
+        remote = attempt.remote_address
+        host, port = self._goal or (str(remote.ip), remote.port)
+        attributes = {
+            "wasi_sockets.bridge": "egress" if self._goal is None else "forward",
+            **peer_attributes(remote),
+            **server_attributes(host, port),
+        }
+        with telemetry.span("socket.bridge", attributes) as span:
+            failure = await self._carry_through(attempt)
+            if failure is not None:
+                telemetry.fail(span, failure)
+
+    async def _carry_through(self, attempt: ConnectAttempt) -> OSError | None:
+        """Carry a connection; returns what went wrong outside."""
+        with self._connect_span(attempt.remote_address) as span:
+            real = await self._reach(attempt)
+            if real is None:
+                telemetry.fail(span, attempt.error or f"connection_{attempt.state}")
+        if real is None:
+            return attempt.error
         self._registry.remove(attempt)
         self._forget(attempt)
         client, server = connect_pair(self._registry, attempt, None, self._capacity)
@@ -130,6 +159,11 @@ class Gateway(ConnectTarget):
         failure = await splice(server, real)
         if failure is not None:
             _logger.debug("a connection to %s broke: %s", attempt.remote_address, failure)
+        return failure
+
+    def _connect_span(self, remote: SocketAddress) -> AbstractContextManager[telemetry.Span]:
+        host, port = self._goal or (str(remote.ip), remote.port)
+        return telemetry.span("socket.connect", {"network.transport": "tcp", **server_attributes(host, port)})
 
     async def _reach(self, attempt: ConnectAttempt) -> RealStream | None:
         """The real connection for an attempt, None if it failed or is not wanted any more."""
@@ -140,7 +174,7 @@ class Gateway(ConnectTarget):
             except (OSError, ssl.CertificateError) as error:
                 attempt.done.discard(scope.cancel)
                 if attempt.state == "pending":
-                    there = "" if self._goal is None else f", which leads to {self._goal},"
+                    there = "" if self._goal is None else f", which leads to {self._goal_text()},"
                     _logger.warning("connecting to %s%s failed: %s", attempt.remote_address, there, error)
                     if isinstance(error, ConnectionRefusedError):
                         attempt._fail("refused")
@@ -153,6 +187,11 @@ class Gateway(ConnectTarget):
                 return real
             real.abort()
         return None
+
+    def _goal_text(self) -> str:
+        host, port = self._goal or ("", 0)
+        text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return f"{text} by TLS" if self._through_tls else text
 
 
 def _as_socket_error(error: OSError) -> OSError:

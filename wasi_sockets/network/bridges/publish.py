@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.lowlevel import checkpoint, notify_closing, wait_readable
 
+from wasi_sockets import telemetry
 from wasi_sockets.network._address import LOOPBACK, IpAddress, SocketAddress
 from wasi_sockets.network._policy import canonical_ip
 from wasi_sockets.network._ports import ForeignAddress
 from wasi_sockets.network._tcp import ConnectAttempt, TcpBacklog, TcpConnection
+from wasi_sockets.network._tracing import peer_attributes
 from wasi_sockets.network._waiting import wait_for
 from wasi_sockets.network.bridges import kernel
 from wasi_sockets.network.bridges.kernel import KernelStream
@@ -115,13 +117,29 @@ class _Published:
                 except OSError:
                     return  # it is gone already
                 try:
-                    connection = await self._connect(peer)
-                    if connection is not None:
-                        await splice(connection, real)
+                    await self._carry_through(peer, real)
                 finally:
                     real.abort()
         finally:
             self._room.release()
+
+    async def _carry_through(self, peer: SocketAddress, real: KernelStream) -> None:
+        if telemetry.tracing:
+            telemetry.attach_nothing()  # whoever comes from outside begins a trace, not whoever published the port
+        attributes = {
+            "wasi_sockets.bridge": "publish",
+            **peer_attributes(peer),
+            "client.address": str(peer.ip),
+            "client.port": peer.port,
+        }
+        with telemetry.span("socket.bridge", attributes) as span:
+            connection = await self._connect(peer)
+            if connection is None:
+                telemetry.fail(span, "connection_refused")
+                return
+            failure = await splice(connection, real)
+            if failure is not None:
+                telemetry.fail(span, failure)
 
     async def _connect(self, peer: SocketAddress) -> TcpConnection | None:
         """A connection to whoever listens, or does so in time; None if nobody does, or the policy denies it."""

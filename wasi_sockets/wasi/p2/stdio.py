@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from wasi_sockets.telemetry import OutputLines
 from wasi_sockets.wasi.host import Host
 from wasi_sockets.wasi.p2.byte_streams import PipeInputStream, PipeOutputStream
 from wasi_sockets.wasi.p2.error import IoError
 from wasi_sockets.wasi.pipes import InputPipe, OutputPipe
 
-__all__ = ["USE_STOCK", "StdinStream", "StdoutStream", "functions"]
+__all__ = ["USE_STOCK", "LoggedStdoutStream", "StdinStream", "StdoutStream", "functions"]
 
 #: What a getter returns when the stock host's stream is to be used.
 USE_STOCK: Final = None
@@ -64,17 +65,37 @@ class StdoutStream(PipeOutputStream):
         return IoError(None, f"writing failed: {self._sink.failure}")
 
 
+class LoggedStdoutStream(StdoutStream):
+    """One whose lines are log records too."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, sink: OutputPipe, lines: OutputLines) -> None:
+        super().__init__(sink)
+        self._lines = lines
+
+    def send(self, data: bytes) -> int:
+        """As `PipeOutputStream.send`."""
+        self._lines.write(data)
+        return super().send(data)
+
+
 def functions(host: Host) -> dict[tuple[str, str], Callable[..., object]]:
     """The functions of these interfaces for one guest."""
 
     def get_stdin() -> StdinStream | None:
         return USE_STOCK if host.stdin is None else StdinStream(host.stdin)
 
+    def output(sink: OutputPipe, stream: str) -> StdoutStream:
+        if not OutputLines.wanted():
+            return StdoutStream(sink)
+        return LoggedStdoutStream(sink, host.lines.setdefault(stream, OutputLines(stream)))
+
     def get_stdout() -> StdoutStream | None:
-        return USE_STOCK if host.stdout is None else StdoutStream(host.stdout)
+        return USE_STOCK if host.stdout is None else output(host.stdout, "stdout")
 
     def get_stderr() -> StdoutStream | None:
-        return USE_STOCK if host.stderr is None else StdoutStream(host.stderr)
+        return USE_STOCK if host.stderr is None else output(host.stderr, "stderr")
 
     return {
         ("wasi:cli/stdin", "get-stdin"): get_stdin,
