@@ -23,6 +23,7 @@ from wasi_sockets._component import GuestComponent, load
 from wasi_sockets._guest import add_to_linker, instantiate
 from wasi_sockets._inspection import Extern, Inspection, InterfaceUse, inspect
 from wasi_sockets._run import open_guest, run
+from wasi_sockets._traced_linker import traced_linker
 from wasi_sockets.engine import Guest, config
 from wasi_sockets.errors import (
     ComponentError,
@@ -93,4 +94,5 @@ __all__ = [
     "load",
     "open_guest",
     "run",
+    "traced_linker",
 ]

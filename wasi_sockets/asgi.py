@@ -17,6 +17,7 @@ from typing import Any
 import outcome
 import trio
 
+from wasi_sockets._asgi_tracing import traced_app
 from wasi_sockets.network import TcpStream
 
 try:
@@ -86,7 +87,7 @@ class _Lifespan(Lifespan):
 class _Server:
     def __init__(self, app: Any, config: Config) -> None:
         self.config = config
-        self.app = wrap_app(app, config.wsgi_max_body_size, "asgi")
+        self.app = wrap_app(traced_app(app), config.wsgi_max_body_size, "asgi")
         self.state: LifespanState = {}
         self.context = WorkerContext(None)
         self.lifespan = _Lifespan(self.app, config, self.state)

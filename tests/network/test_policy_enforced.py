@@ -179,3 +179,11 @@ def test_a_denial_knows_the_owner_and_leaves_the_reservation() -> None:
     assert caught.value.denial.owner is owner
     assert caught.value.denial.reason is Reason.NO_RULE
     assert not reservation.taken
+
+
+def test_a_listener_that_is_denied_leaves_its_port_free() -> None:
+    network = Network(policy=Policy([Deny.listen("127.0.0.1")]))
+    for _ in range(2):
+        with pytest.raises(PolicyDenied):
+            network.listen_tcp(8080)
+    assert network.sockets() == []

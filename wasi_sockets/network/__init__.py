@@ -24,6 +24,7 @@ from wasi_sockets.network._ports import EPHEMERAL_PORTS, PortReservation
 from wasi_sockets.network._registry import NetworkStatistics, SocketRecord
 from wasi_sockets.network._streams import SocketView, TcpListener, TcpStream
 from wasi_sockets.network._tcp import DEFAULT_BACKLOG, ConnectAttempt, TcpBacklog, TcpConnection
+from wasi_sockets.network._tracing import continue_trace
 from wasi_sockets.network._udp import (
     DATAGRAM_OVERHEAD,
     DEFAULT_RECEIVE_BUFFER,
@@ -69,4 +70,5 @@ __all__ = [
     "UdpEndpoint",
     "UdpSocket",
     "Waiters",
+    "continue_trace",
 ]

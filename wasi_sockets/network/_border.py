@@ -42,16 +42,18 @@ class Border:
     Attributes:
         gate: what asks the policy, None without one.
         concerns: the uses that the policy may deny inside the network; a network's hot paths look here first.
+        lookups: names looked up so far.
         way_out: None while nothing leads out.
     """
 
-    __slots__ = ("concerns", "gate", "way_out")
+    __slots__ = ("concerns", "gate", "lookups", "way_out")
 
     def __init__(self, policy: Policy | None, clock: Callable[[], float]) -> None:
         self.gate: Final = None if policy is None else Gate(policy, clock)
         self.concerns: Final[frozenset[Use]] = frozenset(
             () if policy is None else (use for use in _USES if policy.concerns(use))
         )
+        self.lookups = 0
         self.way_out: WayOut | None = None
 
     def admit(self, use: Use, address: SocketAddress, owner: object) -> None:

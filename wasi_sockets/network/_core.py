@@ -302,11 +302,9 @@ class NetworkCore:
             name: a name, or an IP literal, which is its own address.
             owner: for the records of denials.
         """
-        self._registry.lookups += 1
-        start = partial(start_lookup, self._names, self._border, name, owner)
         if telemetry.tracing and parse_ip(name) is None:
-            return looking_up(name, start)
-        return start()
+            return looking_up(name, partial(start_lookup, self._names, self._border, name, owner))
+        return start_lookup(self._names, self._border, name, owner)
 
     # What exists
 

@@ -60,6 +60,7 @@ def start_lookup(names: NameTable, border: Border, name: str, owner: object) -> 
     if literal is not None:
         lookup.addresses = [literal]
         return lookup
+    border.lookups += 1
     try:
         key = names.key(name)
     except ValueError:

@@ -122,7 +122,11 @@ class Network(NetworkCore):
         _check_port("port", port)
         ip = self.resolve(host)[0] if isinstance(host, str) else host
         reservation = self.reserve("tcp", SocketAddress(ip, port), owner=owner)
-        return TcpListener(self.start_listen(reservation, backlog))
+        try:
+            return TcpListener(self.start_listen(reservation, backlog))
+        except BaseException:
+            reservation.release()
+            raise
 
     async def serve_tcp(
         self,

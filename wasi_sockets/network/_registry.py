@@ -128,7 +128,6 @@ class Registry:
             datagrams_dropped, datagrams_unmatched: see `NetworkStatistics`; `bytes_delivered` without the
             connections that still exist.
         bytes_to_openers: those of `bytes_delivered` that went to the side that connected.
-        lookups: names looked up.
     """
 
     __slots__ = (
@@ -143,7 +142,6 @@ class Registry:
         "datagrams_dropped",
         "datagrams_unmatched",
         "listeners_changed",
-        "lookups",
     )
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -157,7 +155,6 @@ class Registry:
         self.datagrams_delivered = 0
         self.datagrams_dropped = 0
         self.datagrams_unmatched = 0
-        self.lookups = 0
         # By identity, so that an owner need not be hashable. The endpoints keep their owner alive.
         self._by_owner: Final[dict[int, dict[Endpoint, None]]] = {}
 

@@ -228,7 +228,7 @@ def measurements(network: NetworkCore, workload: telemetry.Attributes) -> Iterat
     yield "wasi_sockets.connection.reset", registry.connections_reset, workload
     yield "wasi_sockets.network.buffered", sizes["buffered"], workload
     yield "wasi_sockets.listener.queue", sizes["queued"], workload
-    yield "wasi_sockets.dns.lookups", registry.lookups, workload
+    yield "wasi_sockets.dns.lookups", network._border.lookups, workload
     for direction, octets in (("transmit", delivered - to_openers), ("receive", to_openers)):
         yield "wasi_sockets.network.io", octets, {**workload, "network.io.direction": direction}
     lost = {"full": registry.datagrams_dropped, "unmatched": registry.datagrams_unmatched}
