@@ -172,6 +172,10 @@ class Host:
                 del self.things[code & 0xFFFF_FFFF]
         return 0
 
+    def _take_back(self, socket: int, streams: int) -> int:
+        del self.things[streams & 0xFFFF_FFFF]
+        return 0
+
     def _trap(self, reason: int, detail: int) -> int:
         raise ShimTrap(TRAPS[reason])
 

@@ -298,6 +298,64 @@ def test_the_streams_of_a_connection_are_dropped_with_their_socket() -> None:
     assert shim.things == {}
 
 
+def with_streams() -> Host:
+    """A socket whose streams wait for finish-connect; this host packs one only."""
+    shim = host(stream=Thing(INPUT, 0))
+    shim.things[SOCKET] = Thing(OTHER, 1)
+    shim.guest("prime", SOCKET, OTHER, 0, -2)
+    shim.guest("put_streams", SOCKET, STREAM)
+    return shim
+
+
+def test_streams_that_wait_are_taken_once() -> None:
+    shim = with_streams()
+    assert shim.guest("take_streams", SOCKET) == STREAM
+    assert shim.guest("take_streams", SOCKET) == 0
+    shim.guest("return_streams", SOCKET)
+    assert shim.took() == []
+
+
+def test_streams_that_wait_are_taken_back_once() -> None:
+    shim = with_streams()
+    shim.guest("return_streams", SOCKET)
+    shim.guest("return_streams", SOCKET)
+    assert shim.asked == [("take-back", SOCKET, STREAM)]
+    assert shim.guest("take_streams", SOCKET) == 0
+
+
+def test_streams_that_wait_are_taken_back_before_their_socket_is_dropped() -> None:
+    shim = with_streams()
+    shim.guest("drop_owned", SOCKET, DROP)
+    assert shim.took() == ["take-back", "drop"]
+    assert shim.things == {}
+
+
+def test_a_socket_with_a_pollable_keeps_the_streams_that_wait() -> None:
+    shim = with_streams()
+    pollable = shim.guest("subscribe_tcp", SOCKET, METHOD)
+    with pytest.raises(ShimTrap, match="children"):
+        shim.guest("drop_owned", SOCKET, DROP)
+    shim.guest("drop_pollable", pollable)
+    assert shim.guest("take_streams", SOCKET) == STREAM
+
+
+def test_streams_can_wait_at_a_socket_that_was_not_known() -> None:
+    shim = host()
+    shim.things[SOCKET] = Thing(OTHER)
+    shim.guest("put_streams", SOCKET, STREAM)
+    assert shim.guest("take_streams", SOCKET) == STREAM
+
+
+@pytest.mark.parametrize("other", [STREAM, SOCKET + (1 << 20), 0, 5, 0x6000_0009, 0x5FFF_FFFF])
+def test_no_streams_wait_at_other_handles(other: int) -> None:
+    shim = with_streams()
+    shim.guest("set_available", STREAM, 7)  # what a stream slot holds is nobody's streams
+    shim.took()
+    assert shim.guest("take_streams", other) == 0
+    shim.guest("return_streams", other)
+    assert shim.took() == []
+
+
 def test_a_dropped_stream_that_is_used_is_unknown_to_python_too() -> None:
     shim = connected(5, 10)
     shim.guest("drop_owned", STREAM, DROP)

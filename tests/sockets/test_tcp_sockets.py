@@ -196,6 +196,59 @@ class TestConnect:
         client.finish_connect()
         assert address_of(client).ip == ip_address("127.0.0.1")
 
+    def test_looking_ahead_finishes_a_connect_that_was_decided_at_once(self, context: SocketContext) -> None:
+        listener = listening(context, at("127.0.0.1"))
+        client = TcpSocket(context, AddressFamily.IPV4)
+        assert client.finish_connect_early() is None
+        assert client.start_connect(address_of(listener)) is None
+        assert isinstance(client.finish_connect_early(), TcpConnection)
+        assert client.state is State.CONNECTED
+        assert client.finish_connect_early() is None
+        assert client.finish_connect() is ErrorCode.NOT_IN_PROGRESS
+        assert client.remote_address() == listener.local_address()
+
+    def test_looking_ahead_can_be_undone(self, context: SocketContext) -> None:
+        listener = listening(context, at("127.0.0.1"))
+        client = TcpSocket(context, AddressFamily.IPV4)
+        assert client.start_connect(address_of(listener)) is None
+        early = client.finish_connect_early()
+        client.unfinish_connect()
+        assert client.state is State.CONNECT_IN_PROGRESS
+        assert client.ready()
+        assert client.local_address() is ErrorCode.INVALID_STATE
+        assert client.remote_address() is ErrorCode.INVALID_STATE
+        assert client.start_connect(address_of(listener)) is ErrorCode.CONCURRENCY_CONFLICT
+        assert client.shutdown(receive=True, send=True) is ErrorCode.INVALID_STATE
+        assert client.finish_connect_early() is None
+        assert client.finish_connect() is early
+        assert client.state is State.CONNECTED
+        assert client.finish_connect() is ErrorCode.NOT_IN_PROGRESS
+
+    @pytest.mark.parametrize("undone", [False, True])
+    def test_closing_after_looking_ahead_leaves_nothing(self, context: SocketContext, undone: bool) -> None:
+        listener = listening(context, at("127.0.0.1"))
+        client = TcpSocket(context, AddressFamily.IPV4)
+        assert client.start_connect(address_of(listener)) is None
+        client.finish_connect_early()
+        if undone:
+            client.unfinish_connect()
+        client.close()
+        listener.close()
+        assert context.network.sockets() == []
+        assert context.open_sockets == 0
+
+    def test_nobody_looks_ahead_where_the_guest_must_ask(self, context: SocketContext) -> None:
+        refused = TcpSocket(context, AddressFamily.IPV4)
+        assert refused.start_connect(at("127.0.0.1", 9)) is None
+        assert refused.finish_connect_early() is None
+        assert refused.finish_connect() is ErrorCode.CONNECTION_REFUSED
+        listener = listening(context, at("127.0.0.1"))
+        client = bound(context, at("127.0.0.1"))  # whose own address is told while it connects
+        assert client.start_connect(address_of(listener)) is None
+        assert client.finish_connect_early() is None
+        assert address_of(client).port
+        assert isinstance(client.finish_connect(), TcpConnection)
+
     def test_a_full_backlog_makes_connect_wait(self, context: SocketContext) -> None:
         listener = bound(context, at("127.0.0.1"))
         assert listener.set_backlog_size(1) is None

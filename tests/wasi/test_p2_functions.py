@@ -22,7 +22,9 @@ def test_keys_are_an_interface_without_version_and_a_name(mapping: dict[tuple[st
     label = "[a-z][a-z0-9]*(-[a-z0-9]+)*"
     for (interface, name), function in mapping.items():
         assert re.fullmatch(rf"wasi:{label}/{label}", interface)
-        assert re.fullmatch(rf"{label}|\[method\]{label}\.{label}|\[resource-drop\]{label}", name)
+        assert re.fullmatch(
+            rf"{label}|\[(method|early|take-back)\]{label}\.{label}|\[resource-drop\]{label}", name
+        )
         assert callable(function)
 
 
@@ -33,7 +35,8 @@ def test_the_tables_functions_are_all_here_and_no_others(mapping: dict[tuple[str
         for name, row in rows.items()
         if row.python
     }
-    assert {key for key in mapping if not key[1].startswith("[resource-drop]")} == wanted
+    early = {("wasi:sockets/tcp", f"[{what}]tcp-socket.start-connect") for what in ("early", "take-back")}
+    assert {key for key in mapping if not key[1].startswith("[resource-drop]")} == wanted | early
 
 
 def test_the_tables_drops_are_all_here_and_no_others(mapping: dict[tuple[str, str], object]) -> None:

@@ -14,6 +14,7 @@ import trio
 
 from wasi_sockets.component.types import Borrow
 from wasi_sockets.engine import commands
+from wasi_sockets.engine.early import take_back
 from wasi_sockets.engine.handles import INPUT_STREAM, OUTPUT_STREAM, HandleTable
 from wasi_sockets.engine.stepping import Wait
 from wasi_sockets.errors import GuestTrap
@@ -497,6 +498,7 @@ _FAST_PATHS: dict[str, Callable[[GuestState, Item], Call]] = {
     "recv": _recv,
     "send": _send,
     "sleep": _sleep,
+    "take-back": take_back,
     "trap": _trap,
     "wait": _wait,
     "wait-many": _wait_many,

@@ -14,7 +14,7 @@ from typing import Any
 
 from wasi_sockets.errors import GuestTrap
 
-__all__ = ["DEFAULT_LIMIT", "INPUT_STREAM", "OUTPUT_STREAM", "HandleTable"]
+__all__ = ["DEFAULT_LIMIT", "INPUT_STREAM", "OUTPUT_STREAM", "VIRTUAL", "HandleTable"]
 
 INPUT_STREAM = "wasi:io/streams.input-stream"
 OUTPUT_STREAM = "wasi:io/streams.output-stream"
@@ -25,7 +25,9 @@ _MAXIMUM_LIMIT = 0xFFFFF
 DEFAULT_LIMIT = 100_000
 """Handles a guest may hold at a time, of all kinds together, in one of its component instances."""
 
-_VIRTUAL = 0x4000_0000
+VIRTUAL = 0x4000_0000
+"""The bit that all virtual handles have and no stock handle."""
+
 _SHIM_OWNED = 0x2000_0000
 _GENERATIONS = 512
 _INDEX = 0xFFFFF
@@ -82,7 +84,7 @@ class HandleTable:
                 raise GuestTrap(f"resource table has no free keys: the guest holds {index} handles")
             self._generations.append(0)
             generation = 0
-        handle = _VIRTUAL | generation << 20 | index
+        handle = VIRTUAL | generation << 20 | index
         parent = getattr(target, "parent", None)
         self._entries[handle] = (resource, target, parent)
         # Not a method: half of what opening a connection takes here would be calls.

@@ -17,6 +17,7 @@ from wasi_sockets.component.layout import has_pointers
 from wasi_sockets.component.types import Borrow, FunctionType, Own, ResourceType, Result, Tuple
 from wasi_sockets.component.values import Err
 from wasi_sockets.engine import commands
+from wasi_sockets.engine.early import early_streams
 from wasi_sockets.engine.memory import GuestMemory
 from wasi_sockets.engine.suspension import Suspended
 from wasi_sockets.errors import GuestTrap
@@ -216,6 +217,7 @@ def _build_packed(
     access = _Access(guest.table(item.realm))
     lift = parameter_lifter(function_type, item.encoding)
     mints_streams = _ends_with_output_stream(function_type)
+    early = early_streams(guest, item)
 
     def call(pages: int, *flat: int) -> Any:
         if pages != memory.pages or not memory.base:
@@ -231,6 +233,8 @@ def _build_packed(
             commands.check_range(address, size, pages)
         data = pack(result, access)
         memory.view[address : address + len(data)] = data
+        if early is not None and result is None:
+            return early(arguments[0])
         return _permit_of(result) if mints_streams else 0
 
     return call

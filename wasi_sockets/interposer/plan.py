@@ -57,6 +57,7 @@ _FAST = {
     "failure": (1, False),
     "trap": (2, False),
     "drops": (7, False),
+    "take-back": (2, False),
     "check": (1, False),
     "wait": (2, True),
     "watch": (7, False),

@@ -466,4 +466,5 @@ def _generated(replacement: Replacement, realloc: str) -> str:
         asks=row.style is Style.ASK,
         suspends=row.suspends,
         forgets=row.forgets,
+        returns_streams=row.returns_streams,
     )

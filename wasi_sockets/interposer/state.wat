@@ -18,12 +18,13 @@
 ;;   stream slot, keyed by a Python-owned handle       pollable, owned by the shim
 ;;    0 handle (0: nothing cached)                      32 handle (0: free)
 ;;    4 kind: 1 input 2 output 3 other waitable         36 kind: 1 clock 2 input 3 output 4 other
-;;    8 state: 0 open, -1 closed, -2 failed             40 the Python-owned handle it watches
+;;    8 state: 0 open, -1 closed, -2 failed (1)         40 the Python-owned handle it watches
 ;;   12 bytes available / permitted, 0: unknown         44 free: next free index; generation in the top byte's place
 ;;   16 turn in which 12 was known to be really 0       48 deadline in guest nanoseconds (i64)
 ;;   20 children (pollables)                            56 generation
 ;;   24 handle of the peer stream, or 0; for other waitables the item that subscribed to it, and may again (-2: a tcp-socket)
 ;;   28 epoch in which 8 and 12 were learnt
+;;   (1) of a tcp-socket: 8..15 the streams that wait for finish-connect, as engine/early.py packs them, or 0
 (module
   (import "host" "call0" (func $call0 (param i64) (result i64)))
   (import "host" "call1" (func $call1 (param i64 i64) (result i64)))
@@ -103,7 +104,7 @@
     (if (i32.ne (i32.and (local.get $handle) (i32.const 0xe0000000)) (i32.const 0x40000000)) (then
       (call $trap (i32.const 6) (local.get $handle)))))
   ;; What Python has just handed out, so that it need not be asked about it: level 0 is unknown.
-  (func (export "prime") (param $handle i32) (param $kind i32) (param $level i32) (param $peer i32) (local $slot i32)
+  (func $prime (export "prime") (param $handle i32) (param $kind i32) (param $level i32) (param $peer i32) (local $slot i32)
     (local.set $slot (call $entry (i32.and (local.get $handle) (i32.const 0xfffff))))
     (memory.fill (local.get $slot) (i32.const 0) (i32.const 32))
     (i32.store offset=4 (local.get $slot) (local.get $kind))
@@ -173,6 +174,31 @@
   (func $sleep (param $ns i64)
     (drop (call $wait1 (i64.const %sleep%) (local.get $ns))) (call $tick))
 
+  ;; ---------------------------------------------------------------- connects that were decided at once
+  ;; The answer to such a start-connect brings the streams that finish-connect hands out, which then need not ask.
+  ;; Whatever else the guest does with the socket before that finds it as if Python had not looked ahead.
+  (func $waiting_streams (param $socket i32) (result i32) (local $slot i32)     ;; its slot; 0: there are none
+    (if (i32.ne (i32.and (local.get $socket) (i32.const 0xe0000000)) (i32.const 0x40000000)) (then (return (i32.const 0))))
+    (local.set $slot (call $entry (i32.and (local.get $socket) (i32.const 0xfffff))))
+    (if (i32.ne (i32.load (local.get $slot)) (local.get $socket)) (then (return (i32.const 0))))
+    (if (i32.ne (i32.load offset=4 (local.get $slot)) (i32.const 3)) (then (return (i32.const 0))))
+    (select (i32.const 0) (local.get $slot) (i64.eqz (i64.load offset=8 (local.get $slot)))))
+  (func (export "put_streams") (param $socket i32) (param $streams i64) (local $slot i32)
+    (local.set $slot (call $entry (i32.and (local.get $socket) (i32.const 0xfffff))))
+    (if (i32.ne (i32.load (local.get $slot)) (local.get $socket)) (then
+      (call $prime (local.get $socket) (i32.const 3) (i32.const 0) (i32.const -2))))
+    (i64.store offset=8 (local.get $slot) (local.get $streams)))
+  (func $take_streams (export "take_streams") (param $socket i32) (result i64) (local $slot i32) (local $streams i64)
+    (local.set $slot (call $waiting_streams (local.get $socket)))
+    (if (i32.eqz (local.get $slot)) (then (return (i64.const 0))))
+    (local.set $streams (i64.load offset=8 (local.get $slot)))
+    (i64.store offset=8 (local.get $slot) (i64.const 0))
+    (local.get $streams))
+  (func $return_streams (export "return_streams") (param $socket i32) (local $streams i64)
+    (local.set $streams (call $take_streams (local.get $socket)))
+    (if (i64.ne (local.get $streams) (i64.const 0)) (then
+      (drop (call $call2 (i64.const %take-back%) (i64.extend_i32_u (local.get $socket)) (local.get $streams))))))
+
   ;; ---------------------------------------------------------------- drops
   ;; A Python-owned handle. $item tells Python which kind of resource the guest believes it is. The two streams of a
   ;; connection go together with its socket, in one call: until then they are in a list (8 bytes each at 128: item
@@ -196,6 +222,7 @@
       (local.set $slot (call $entry (i32.and (local.get $handle) (i32.const 0xfffff))))
       (if (i32.eq (i32.load (local.get $slot)) (local.get $handle)) (then
         (if (i32.load offset=20 (local.get $slot)) (then (call $trap (i32.const 1) (local.get $handle))))
+        (call $return_streams (local.get $handle))
         (i32.store (local.get $slot) (i32.const 0))
         (if (i32.and (i32.eq (i32.load offset=4 (local.get $slot)) (local.get $kind)) (i32.ne (i32.load offset=24 (local.get $slot)) (i32.const 0)))
           (then

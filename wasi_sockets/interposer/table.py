@@ -45,6 +45,7 @@ class Row:
             appended to the import's type where the guest did not import them.
         suspends: the Python function may be a coroutine.
         forgets: the Python function changes what streams hold, so that the shim must ask again.
+        returns_streams: it must not see that the streams of a connect decided at once have been made already.
         python: a function of `wasi.p2` stands behind it (not so for those answered by fast paths alone).
     """
 
@@ -54,6 +55,7 @@ class Row:
     suspends: bool = False
     forgets: bool = False
     python: bool = True
+    returns_streams: bool = False
 
 
 _NO_WAITING: Mapping[str, str] = MappingProxyType({})
@@ -143,8 +145,8 @@ _CLOCK = {
 }
 
 
-def _methods(resource: str, names: str, **special: Row) -> dict[str, Row]:
-    rows = {f"[method]{resource}.{name}": _VIRTUAL for name in names.split()}
+def _methods(resource: str, names: str, usual: Row = _VIRTUAL, **special: Row) -> dict[str, Row]:
+    rows = {f"[method]{resource}.{name}": usual for name in names.split()}
     rows.update({f"[method]{resource}.{name}": row for name, row in special.items()})
     return rows
 
@@ -153,12 +155,17 @@ _OPTIONS = "hop-limit receive-buffer-size send-buffer-size"
 _KEEP_ALIVE = "keep-alive-enabled keep-alive-idle-time keep-alive-interval keep-alive-count"
 _TCP = _methods(
     "tcp-socket",
-    "start-bind finish-bind start-connect start-listen finish-listen local-address"
+    "start-bind finish-bind start-listen finish-listen local-address"
     f" remote-address is-listening address-family set-listen-backlog-size {_KEEP_ALIVE} {_OPTIONS} "
     + " ".join(f"set-{name}" for name in f"{_KEEP_ALIVE} {_OPTIONS}".split()),
-    **{"finish-connect": _shim("finish_connect", python=True), "accept": _shim("accept", python=True)},
-    subscribe=_shim("subscribe_tcp_socket"),
-    shutdown=Row(Style.VIRTUAL, forgets=True),
+    Row(Style.VIRTUAL, returns_streams=True),
+    **{
+        "start-connect": _shim("start_connect", python=True),
+        "finish-connect": _shim("finish_connect", python=True),
+        "accept": _shim("accept", python=True),
+        "subscribe": _shim("subscribe_tcp_socket"),
+        "shutdown": Row(Style.VIRTUAL, forgets=True, returns_streams=True),
+    },
 )
 _UDP_OPTIONS = "unicast-hop-limit receive-buffer-size send-buffer-size"
 _UDP = {

@@ -39,6 +39,7 @@ def generated(
     asks: bool,
     suspends: bool,
     forgets: bool,
+    returns_streams: bool,
 ) -> str:
     """A trampoline for one item.
 
@@ -52,6 +53,7 @@ def generated(
         asks: Python is asked first and 0 means that the stock function answers; else the first parameter decides.
         suspends: the call may suspend the guest.
         forgets: cached stream states are stale afterwards.
+        returns_streams: streams that wait for finish-connect at the first parameter, a tcp-socket, are taken back.
     """
     word = f"(call $word (i32.const {item}))" if memory else f"(i64.const {item})"
     arguments = " ".join(_TO_U64[kind].format(position) for position, kind in enumerate(parameters))
@@ -67,6 +69,8 @@ def generated(
         lines.append(
             f"(if (i32.eqz (i32.and (local.get 0) (i32.const 0x40000000))) (then (return (call ${stock} {same}))))"
         )
+    if returns_streams:
+        lines.append("(call $return_streams (local.get 0))")
     if forgets:  # it is about streams, or ends them
         lines.append("(call $send_drops)")
     if memory:

@@ -71,6 +71,7 @@ class TcpSocket:
         "_closed_by",
         "_connection",
         "_context",
+        "_early_connection",
         "_idle_waiters",
         "_listener",
         "_open",
@@ -90,6 +91,7 @@ class TcpSocket:
         self._reservation: PortReservation | None = None
         self._attempt: ConnectAttempt | None = None
         self._connection: TcpConnection | None = None
+        self._early_connection: TcpConnection | None = None
         self._listener: TcpBacklog | None = None
         self._idle_waiters: Waiters | None = None
         self._options = DEFAULTS
@@ -148,6 +150,12 @@ class TcpSocket:
         cell = CELLS[self.state][_FINISH_CONNECT]
         if not isinstance(cell, Move):
             return cell or self._closed_by
+        early = self._early_connection
+        if early is not None:
+            self._early_connection = None
+            self._connection = early
+            self.state = cell.succeeded
+            return early
         attempt = self._attempt
         if attempt is None:
             return ErrorCode.NOT_IN_PROGRESS
@@ -165,6 +173,23 @@ class TcpSocket:
         self._connection = connection
         self.state = cell.succeeded
         return connection
+
+    def finish_connect_early(self) -> TcpConnection | None:
+        """As `finish_connect`, before the guest asks, where `start_connect` has been decided at once.
+
+        Whoever calls it answers the guest's `finish-connect`, and calls `unfinish_connect` before the guest does
+        anything else with the socket. None, and nothing done, where the guest must ask.
+        """
+        attempt = self._attempt
+        if attempt is None or attempt.connection is None or self._reservation is not None:
+            return None
+        connection = self.finish_connect()
+        return None if isinstance(connection, ErrorCode) else connection
+
+    def unfinish_connect(self) -> None:
+        """Undo `finish_connect_early`."""
+        self._early_connection, self._connection = self._connection, None
+        self.state = State.CONNECT_IN_PROGRESS
 
     # Listen and accept
 
@@ -336,7 +361,8 @@ class TcpSocket:
 
     def _release(self) -> None:
         attempt, self._attempt = self._attempt, None
-        connection, self._connection = self._connection, None
+        connection, self._connection = self._connection or self._early_connection, None
+        self._early_connection = None
         listener, self._listener = self._listener, None
         reservation, self._reservation = self._reservation, None
         if attempt is not None:

@@ -60,6 +60,12 @@ def _finish_connect(socket: TcpSocket) -> tuple[PipeInputStream, PipeOutputStrea
     return tcp_streams(socket, connection)
 
 
+def _finish_early(socket: TcpSocket) -> tuple[PipeInputStream, PipeOutputStream] | None:
+    """The streams right after `start-connect`, where that was decided at once; the engine hands them out later."""
+    connection = socket.finish_connect_early()
+    return None if connection is None else tcp_streams(socket, connection)
+
+
 def _start_listen(socket: TcpSocket) -> Err | None:
     return result(socket.start_listen())
 
@@ -152,4 +158,6 @@ _METHODS: Final[dict[str, Callable[..., object]]] = {
 FUNCTIONS: Final[dict[tuple[str, str], Callable[..., object]]] = {
     **{(_INTERFACE, f"[method]tcp-socket.{name}"): method for name, method in _METHODS.items()},
     (_INTERFACE, "[resource-drop]tcp-socket"): TcpSocket.close,
+    (_INTERFACE, "[early]tcp-socket.start-connect"): _finish_early,
+    (_INTERFACE, "[take-back]tcp-socket.start-connect"): TcpSocket.unfinish_connect,
 }
