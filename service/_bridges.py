@@ -16,6 +16,7 @@ import trio
 from service._exits import FAILED, CommandError
 from service._notations import ForwardOption, PublishOption
 from service._serving import until_unconnected
+from service._telemetry import feed
 from service._terminal import escaped, say, say_from_task
 from wasi_sockets import Network, Policy, Rule
 
@@ -23,18 +24,22 @@ __all__ = ["drained", "policy_of", "start", "warnings_told"]
 
 _TOLD_WITHIN = 1.0
 
+#: The logger of what guests write, which is on the console as it is.
+_GUEST_OUTPUT = "wasi_sockets.guest"
+
 
 class _Told(logging.Handler):
     """Says what the library logs, from a thread: a standard error that nobody reads must not stop the loop."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
         self._queue: SimpleQueue[str | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._say_all, daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._queue.put(record.getMessage())
+        if record.name != _GUEST_OUTPUT:
+            self._queue.put(record.getMessage())
 
     def close(self) -> None:
         self._queue.put(None)
@@ -47,15 +52,17 @@ class _Told(logging.Handler):
 
 
 @contextmanager
-def warnings_told() -> Iterator[None]:
-    """Say the library's warnings on standard error: denials of the policy, connections outside that failed."""
-    logger = logging.getLogger("wasi_sockets")
-    handler = _Told()
-    logger.addHandler(handler)
+def warnings_told(level: int = logging.WARNING) -> Iterator[None]:
+    """Say on standard error what the library logs: denials of the policy, connections outside that failed...
+
+    Args:
+        level: as in `logging`, warnings and worse by default.
+    """
+    handler = _Told(level)
     try:
-        yield
+        with feed(handler):
+            yield
     finally:
-        logger.removeHandler(handler)
         handler.close()
 
 

@@ -20,6 +20,7 @@ from service._endings import ending
 from service._exits import CANNOT_RUN, NOT_FOUND, SIGNALLED, TIMED_OUT, CommandError
 from service._options import environment
 from service._services import GRACE, Service, prepare, release
+from service._telemetry import console_level, telemetry_from_environment
 from service._terminal import Progress, say
 
 __all__ = ["check_file", "load_errors", "run"]
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     check_file(options.guest)
     services = prepare(options.service)
     try:
-        with warnings_told():
+        with warnings_told(console_level(options.log_level)), telemetry_from_environment():
             return trio.run(_Command(options, arguments, services).run)
     except BaseExceptionGroup as group:
         if group.subgroup(KeyboardInterrupt) is not None:

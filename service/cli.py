@@ -14,6 +14,7 @@ from typing import Any
 from service._exits import FAILED, SIGNALLED, USAGE, CommandError
 from service._notations import allow_option, forward_option, publish_option
 from service._options import directory, environment, seconds, service_option
+from service._telemetry import LEVELS
 from service._terminal import escaped, escaped_lines, flush_output, say
 from service.conformance import add_parser as add_conformance_parser
 
@@ -138,6 +139,12 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="Pass bytes as strings, never by address in the guest's memory. Slower.",
     )
     run.add_argument("--no-cache", action="store_true", help="Neither use nor keep compiled code.")
+    run.add_argument(
+        "--log-level",
+        choices=LEVELS,
+        help="What is said on standard error beside the guest's own output: warnings and worse by default, or as"
+        " WASI_SOCKETS_LOG says. What OTEL_* variables have sent elsewhere does not depend on it.",
+    )
 
 
 def _add_inspect(commands: argparse._SubParsersAction[_Parser]) -> None:
