@@ -53,6 +53,7 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_inspect(commands)
+    _add_validate(commands)
     add_conformance_parser(commands)
     _add_doctor(commands)
     return parser, commands.choices
@@ -160,6 +161,20 @@ def _add_inspect(commands: argparse._SubParsersAction[_Parser]) -> None:
     inspect.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _add_validate(commands: argparse._SubParsersAction[_Parser]) -> None:
+    validate = commands.add_parser(
+        "validate",
+        help="check workload files",
+        description="Check workload files, and show what they hold and what of them is ignored. Starts nothing.",
+        epilog="exit codes: 0; 126 when a file is wrong; 127 when one is not there; 125 when one cannot be read.",
+        allow_abbrev=False,
+    )
+    validate.add_argument(
+        "files", metavar="FILE", nargs="+", help="a workload file, or a manifest of wasmCloud's"
+    )
+    validate.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
     doctor = commands.add_parser(
         "doctor",
@@ -207,6 +222,10 @@ def _dispatch(options: argparse.Namespace, guest_arguments: list[str]) -> int:
         from service.conformance import conformance
 
         return conformance(options)
+    if options.command == "validate":
+        from service._validate import validate
+
+        return validate(options.files, as_json=options.json)
     if options.command == "doctor":
         from service._doctor import doctor
 
