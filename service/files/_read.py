@@ -10,7 +10,8 @@ from pathlib import Path
 from service.files import _yaml
 from service.files._findings import Finding, Findings, WorkloadFileError
 from service.files._native import WORKLOAD
-from service.files._shapes import INVALID, Reading
+from service.files._shapes import Reading
+from service.files._wasmcloud import Manifests
 from service.files._yaml import Item
 from service.spec import WorkloadSpec
 
@@ -69,8 +70,12 @@ def read_workloads(
         look,
     )
     found: list[tuple[int, WorkloadSpec]] = []
-    for document in _yaml.documents(content, findings):
-        found.extend((document.line, spec) for spec in _read_document(document, reading))
+    documents = _yaml.documents(content, findings)
+    manifests = Manifests([each for each in documents if _is_manifest(each)], reading)
+    for document in documents:
+        spec = manifests.read(document) if _is_manifest(document) else _native(document, reading)
+        if spec is not None:
+            found.append((document.line, spec))
     _check_ids(found, findings)
     if not found and not findings.problems and not findings.notes:
         findings.problem(0, "", "no workload in it")
@@ -80,9 +85,13 @@ def read_workloads(
     return Loaded(tuple(spec for _, spec in found), tuple(notes))
 
 
-def _read_document(document: Item, reading: Reading) -> list[WorkloadSpec]:
+def _is_manifest(document: Item) -> bool:
+    return "apiVersion" in document.entries or "kind" in document.entries
+
+
+def _native(document: Item, reading: Reading) -> WorkloadSpec | None:
     spec = WORKLOAD.read(document, "", reading)
-    return [] if spec is INVALID else [spec]
+    return spec if isinstance(spec, WorkloadSpec) else None
 
 
 def _check_ids(found: list[tuple[int, WorkloadSpec]], findings: Findings) -> None:

@@ -260,10 +260,12 @@ class Record:
             if known is None:
                 good = self._tell_unknown(key, line, where, reading) and good
                 continue
+            if self.unknown == "note" and value.kind == "null":
+                continue  # For Kubernetes, whose objects these are, that is the same as no such key.
             values[key] = known.shape.read(value, at, reading)
             good = good and values[key] is not INVALID
         for key, known in self.fields.items():
-            if known.required and key not in item.entries:
+            if known.required and key not in values:
                 reading.problem(item, where, f"{self.what} needs {key!r}")
                 good = False
         if self.check is not None:
