@@ -83,6 +83,11 @@ PARTS = (
         packages=("wrk", "libluajit-5.1-2", "libluajit-5.1-common", "libssl3"),
         programs=("wrk",),
     ),
+    RealPart(
+        "docker-registry",
+        packages=("docker-registry",),
+        programs=("docker-registry",),
+    ),
 )
 _HOLDERS = {program: part for part in PARTS for program in part.programs}
 

@@ -17,7 +17,7 @@ import trio
 
 from tests.real_parts.parts import Program, RealPartMissing, program
 
-__all__ = ["free_port", "nginx", "postgresql", "redis"]
+__all__ = ["docker_registry", "free_port", "nginx", "postgresql", "redis"]
 
 _START_SECONDS: Final = 30.0
 _POSTGRESQL_USER: Final = "tester"
@@ -88,6 +88,26 @@ def redis(directory: Path) -> Iterator[int]:
     port = free_port()
     words = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(directory)]
     with _running(program("redis-server"), words, port, directory / "redis.log"):
+        yield port
+
+
+@contextmanager
+def docker_registry(directory: Path, passwords: Path | None = None) -> Iterator[int]:
+    """An empty docker-registry; gives its port.
+
+    Args:
+        directory: for its configuration and its images.
+        passwords: a file as htpasswd writes it with bcrypt, for a registry that wants to know who asks.
+    """
+    port = free_port()
+    configuration = directory / "registry.yml"
+    access = f"auth:\n  htpasswd: {{realm: tests, path: {passwords}}}\n" if passwords else ""
+    configuration.write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {directory / 'images'}}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n{access}"
+    )
+    words = ["serve", str(configuration)]
+    with _running(program("docker-registry"), words, port, directory / "registry.log"):
         yield port
 
 
