@@ -35,11 +35,13 @@ _ENDS = (
     "hello, 127.0.0.1\n",
     "lookup evil.example.com -> 10.0.0.1 denied: rebinding\nconnect 198.51.100.1:80 denied: no-rule\n",
     "database.svc.wasmcloud.internal 127.0.0.5\n",
+    "default/greetings ['greeter']\n",
+    "not-cached\n",
 )
 
 
 def _programs() -> list[tuple[str, str]]:
-    names = ("README.md", "docs/embedding.md", "docs/libraries.md", "docs/network.md")
+    names = ("README.md", "docs/embedding.md", "docs/libraries.md", "docs/network.md", "docs/workloads.md")
     texts = [(ROOT / name).read_text() for name in names]
     programs = [program for text in texts for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
     return list(zip(programs, _ENDS, strict=True))
@@ -62,6 +64,8 @@ def _programs() -> list[tuple[str, str]]:
         "bridges",
         "policy",
         "names",
+        "workloads",
+        "images",
     ],
 )
 def test_a_program_in_the_documents_runs(
