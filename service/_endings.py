@@ -16,7 +16,7 @@ def ending(error: BaseException, guest: str) -> tuple[int, str]:
     """The exit code and the text for an exception from running a guest.
 
     Args:
-        error: `wasmtime.WasmtimeError`, `wasmtime.Trap` or `GuestTrap`.
+        error: `wasmtime.WasmtimeError`, `wasmtime.Trap`, `GuestTrap` or `GuestLimitError`.
         guest: how the guest is called.
     """
     told = str(error)

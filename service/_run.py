@@ -160,7 +160,7 @@ class _Command:
                     " 'wasi-sockets inspect' shows what it exports",
                     CANNOT_RUN,
                 ) from error
-            except (wasmtime.WasmtimeError, wasi_sockets.GuestTrap) as error:
+            except (wasmtime.WasmtimeError, wasi_sockets.GuestTrap, wasi_sockets.GuestLimitError) as error:
                 code, message = ending(error, options.guest)
                 say(message)
                 return code

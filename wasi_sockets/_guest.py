@@ -89,7 +89,8 @@ async def instantiate(
         stdin: a virtual standard input, whose other end the caller feeds; None leaves it to the `WasiConfig`.
         stdout: likewise; the caller drains it.
         stderr: likewise.
-        limits: what the guest may have at most.
+        limits: what the guest may have at most. Limits of memory, tables or instances replace those that the store was
+            given with `set_limits`.
         thread: poll the guest in a worker thread, for guests whose *stock* calls may block: a FIFO in a preopened
             directory would otherwise stop the whole trio loop. Each host call then costs two thread switches.
         direct_memory: let Python copy to and from the guest's memory by address where that is possible; else bytes
@@ -98,8 +99,10 @@ async def instantiate(
     Raises:
         TypeError: an argument of the wrong kind, such as a component that is not from `load`.
         RuntimeError: trio does not run the caller.
-        ValueError: linker and store do not fit together, or `add_to_linker` was forgotten.
+        ValueError: linker and store do not fit together, or `add_to_linker` was forgotten; or `limits.cpu` for an
+            engine that was not made from `config()`.
         GuestBusyError: the store already has a guest.
+        GuestLimitError: the guest needs more than `limits` allows, or this process has no room for another one.
         wasmtime.WasmtimeError: the component cannot be instantiated, such as for a missing import.
     """
     check_trio("wasi_sockets.instantiate")
@@ -112,9 +115,9 @@ async def instantiate(
         raise TypeError(f"component must come from wasi_sockets.load(), not {type(component).__name__}")
     telemetry.refresh()
     host = Host(network, name=name, stdin=stdin, stdout=stdout, stderr=stderr, limits=limits)
-    if imports_http(component.type.imports(store.engine)):
-        set_stock_http(store)  # without it the process aborts at the first call
     try:
+        if imports_http(component.type.imports(store.engine)):
+            set_stock_http(store)  # without it the process aborts at the first call
         async with engine.instantiate(
             linker,
             store,
@@ -125,6 +128,7 @@ async def instantiate(
             direct_memory=direct_memory,
             on_abort=host.release,
             make_guest=_kind_of_guest(component, name),
+            limits=_engine_limits(host.limits),
         ) as guest:
             yield guest
     finally:
@@ -139,3 +143,16 @@ def _kind_of_guest(component: GuestComponent, name: str) -> Callable[..., Guest]
     if own_name and "component.name" not in workload:
         workload = {**workload, "component.name": own_name}
     return partial(TracedGuest, workload=workload)
+
+
+def _engine_limits(limits: Limits) -> engine.GuestLimits:
+    return engine.GuestLimits(
+        pollables=limits.pollables,
+        memory=limits.memory,
+        table_elements=limits.table_elements,
+        memories=limits.memories,
+        tables=limits.tables,
+        instances=limits.instances,
+        cpu=limits.cpu,
+        lifetime=limits.lifetime,
+    )

@@ -93,6 +93,7 @@ async def run(
         ComponentError: the component cannot be loaded.
         LookupError: it does not export `wasi:cli/run`.
         ValueError: a `source` from `load` without its engine, or a path in `read_only` that is no directory's.
+        GuestLimitError: one of the `limits` ended it, or this process has no room for another guest.
         wasmtime.WasmtimeError: it trapped, or an import is missing.
     """
     check_trio("wasi_sockets.run")

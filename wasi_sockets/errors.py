@@ -10,6 +10,7 @@ __all__ = [
     "ComponentError",
     "GuestBusyError",
     "GuestClosedError",
+    "GuestLimitError",
     "GuestTrap",
     "InvalidComponentError",
     "UnsupportedComponentError",
@@ -51,3 +52,15 @@ class GuestBusyError(WasiSocketsError):
 
 class GuestClosedError(WasiSocketsError):
     """A call was made on a guest that has ended (closed, trapped or cancelled). Instantiate a new one."""
+
+
+class GuestLimitError(WasiSocketsError):
+    """A guest was ended, or not begun, because of one of its limits or of this process's.
+
+    Attributes:
+        limit: which: an attribute of `Limits`, such as "lifetime", or "vm.max_map_count".
+    """
+
+    def __init__(self, limit: str, reason: str) -> None:
+        super().__init__(reason)
+        self.limit = limit

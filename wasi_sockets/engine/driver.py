@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import trio
-from wasmtime import ExitTrap, Store, component
+from wasmtime import ExitTrap, Store, WasmtimeError, component
 
 from wasi_sockets.engine import bindings
 from wasi_sockets.engine.bindings_callbacks import CallbackGuest, write_result
@@ -16,13 +16,25 @@ from wasi_sockets.engine.engines import EngineState, engine_state
 from wasi_sockets.engine.exports import Exports, component_exports, match_export
 from wasi_sockets.engine.guest import Functions, GuestState
 from wasi_sockets.engine.handles import DEFAULT_LIMIT
+from wasi_sockets.engine.lifetime import Lifetime
+from wasi_sockets.engine.limits import (
+    GuestLimits,
+    because_of_memory,
+    because_of_store_limits,
+    limit_store,
+)
 from wasi_sockets.engine.linker import has_host_functions
+from wasi_sockets.engine.mappings import process_mappings
 from wasi_sockets.engine.memory import direct_memory_is_possible, predict_memories
+from wasi_sockets.engine.shares import CpuShare, drive_within
 from wasi_sockets.engine.stepping import Stepper, Wait
-from wasi_sockets.errors import GuestBusyError, GuestClosedError
+from wasi_sockets.errors import GuestBusyError, GuestClosedError, GuestLimitError
 from wasi_sockets.interposer.items import Item
 
 __all__ = ["Guest", "instantiate"]
+
+
+_UNLIMITED: Final = GuestLimits()
 
 
 class Guest:
@@ -40,7 +52,11 @@ class Guest:
         guest: component.Component,
         thread: bool,
         on_abort: Callable[[], object] | None,
+        limits: GuestLimits,
     ) -> None:
+        self._limits = limits
+        self._share = None if limits.cpu is None else CpuShare(limits.cpu)
+        self._lifetime: Lifetime | None = None
         self._state = state
         self._engine = engine
         self._store = store
@@ -80,6 +96,7 @@ class Guest:
         Raises:
             GuestBusyError: another call is running.
             GuestClosedError: the guest has ended, or is closed while this call runs.
+            GuestLimitError: it has ended at one of its limits, now or before.
             LookupError: there is no such export.
             TypeError: the arguments do not fit.
             wasmtime.ExitTrap: the guest exited; `code` tells how.
@@ -90,7 +107,7 @@ class Guest:
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             if self._closed_or_closing():
-                raise GuestClosedError("the guest was closed")
+                raise self._why_closed("the guest was closed")
             target, rest = self._find(name, arguments)
             return await self._run(bindings.start_call(target, self._store, rest))
         finally:
@@ -102,13 +119,19 @@ class Guest:
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             future = bindings.start_instantiate(linker, self._store, self._component)
-            self._instance = await self._run(future)
+            try:
+                self._instance = await self._run(future)
+            except WasmtimeError as error:
+                refused = because_of_store_limits(error, self._limits)
+                if refused is not None:
+                    raise refused from error
+                raise
         finally:
             self._leave()
 
     def _enter(self) -> None:
         if self._state.closed:
-            raise GuestClosedError(
+            raise self._why_closed(
                 "the guest has ended (closed, trapped or cancelled); instantiate a new one"
             )
         if self._scope is not None:
@@ -182,11 +205,14 @@ class Guest:
                     if raised is not None:
                         raise raised from error
                     in_order = isinstance(error, ExitTrap)
+                    refused = None if in_order else because_of_memory(self._limits, self._state.memory_places)
+                    if refused is not None:
+                        raise refused from error
                     raise error
                 result = future.result()
                 returned = True
                 return result
-            raise GuestClosedError("the guest was closed while this call ran")
+            raise self._why_closed("the guest was closed while this call ran")
         finally:
             if not self._abandoned:
                 future.delete()
@@ -211,6 +237,9 @@ class Guest:
             finally:
                 del running[context]
 
+        if self._share is not None:
+            await drive_within(self._share, state, poll_once)
+            return
         stepper = Stepper(state, running, poll_once)
         clock = state.clock
         done = poll_once()
@@ -247,6 +276,8 @@ class Guest:
         state = self._state
         handed_back = _HandedBack(state)
         while True:
+            if self._share is not None:
+                await self._share.settle()
             turn = _Turn(self, future, handed_back)
             try:
                 # One token each: a guest that blocks must not use up the threads of the rest of the program.
@@ -269,6 +300,8 @@ class Guest:
 
     # ------------------------------------------------------------ ending
     def _end(self, *, aborted: bool = False) -> None:
+        if self._lifetime is not None:
+            self._lifetime.cancel()
         if self._state.closed:
             return
         errors: list[BaseException] = []
@@ -290,6 +323,16 @@ class Guest:
         if self._engine.ticker is not None:
             self._engine.ticker.release()
 
+    def _why_closed(self, otherwise: str) -> GuestClosedError | GuestLimitError:
+        lifetime = self._lifetime
+        return GuestClosedError(otherwise) if lifetime is None or not lifetime.over else lifetime.error()
+
+    def _expire(self) -> None:
+        if self._scope is None:
+            self._end(aborted=True)
+        else:
+            self._scope.cancel()
+
     @trio.lowlevel.enable_ki_protection
     async def aclose(self) -> None:
         """End the guest. A call that is running is cancelled and raises `GuestClosedError`. Idempotent."""
@@ -299,6 +342,9 @@ class Guest:
             with trio.CancelScope(shield=True):
                 await finished.wait()
         self._end()
+        if self._lifetime is not None and self._lifetime.failure is not None:
+            failure, self._lifetime.failure = self._lifetime.failure, None
+            raise failure
 
 
 class _HandedBack:
@@ -362,9 +408,16 @@ class _Turn:
         if engine.ticker is not None and engine.ticker.idle:
             engine.ticker.wake()
         done = False
+        share = guest._share
+        address = self._future.address
         try:
             while not done and state.pending is None and self._free_store is None:
-                done = bindings.poll(self._future.address)
+                if share is None:
+                    done = bindings.poll(address)
+                else:
+                    done = share.poll(lambda: bindings.poll(address))
+                    if share.overdrawn:
+                        break
         finally:
             engine.running.pop(guest._context, None)
             with self._lock:
@@ -403,6 +456,7 @@ async def instantiate(
     max_handles: int = DEFAULT_LIMIT,
     on_abort: Callable[[], object] | None = None,
     make_guest: Callable[..., Guest] = Guest,
+    limits: GuestLimits = _UNLIMITED,
 ) -> AsyncIterator[Guest]:
     """Instantiate a component and keep it until the end of the block.
 
@@ -420,11 +474,13 @@ async def instantiate(
         on_abort: called when the guest ends neither by returning nor by exiting (it trapped, its call was
             cancelled, a host function raised), before `close` is called on the objects it held.
         make_guest: another kind of `Guest`.
+        limits: what it may have at most. Those of memories, tables and instances replace all of the store's own.
 
     Raises:
         ValueError: the linker lacks the host functions, the store belongs to another engine than the linker,
-            or is closed.
+            or is closed; a limit of `cpu` for an engine that was not made from `config()`.
         GuestBusyError: the store already has a guest.
+        GuestLimitError: the guest needs more than it may have, or this process has no room for another.
         wasmtime.WasmtimeError: the component cannot be instantiated.
     """
     if items and not has_host_functions(linker):
@@ -432,23 +488,35 @@ async def instantiate(
     if store.engine is not linker.engine:
         raise ValueError("the store and the linker belong to different engines")
     engine = engine_state(store.engine)
+    if limits.cpu is not None and engine.ticker is None:
+        raise ValueError(
+            "a limit of cpu needs an engine that preempts guests: make it from wasi_sockets.config()"
+        )
     context = bindings.context_address(store)
     if context in engine.stores:
         raise GuestBusyError("the store already has a guest; each needs a store of its own")
+    process_mappings.admit()
     direct = direct_memory and engine.direct_memory and direct_memory_is_possible()
     state = GuestState(
         functions or {},
         items,
         direct_memory=direct,
-        candidates=predict_memories() if direct and items else (),
         max_handles=max_handles,
+        max_pollables=limits.pollables,
     )
-    running = make_guest(state, engine, store, guest, thread, on_abort)
+    limit_store(store, limits)
+    running = make_guest(state, engine, store, guest, thread, on_abort, limits)
     engine.stores[context] = state
     if engine.ticker is not None:
         engine.ticker.acquire(store.engine)
         bindings.yield_on_epochs(store)
     try:
+        if limits.lifetime is not None:
+            running._lifetime = Lifetime(limits.lifetime, running._expire)
+        if (direct and items) or limits.memory is not None:
+            state.memory_candidates = (
+                predict_memories()
+            )  # after the ticker, whose thread takes memory as well
         await running._start(linker)
         yield running
     finally:

@@ -17,8 +17,8 @@ from wasi_sockets.engine import commands
 from wasi_sockets.engine.early import take_back
 from wasi_sockets.engine.handles import INPUT_STREAM, OUTPUT_STREAM, HandleTable
 from wasi_sockets.engine.stepping import Wait
-from wasi_sockets.errors import GuestTrap
-from wasi_sockets.interposer.items import TRAPS, Item
+from wasi_sockets.errors import GuestLimitError, GuestTrap
+from wasi_sockets.interposer.items import POLLABLE_LIMIT, TRAPS, Item
 
 if TYPE_CHECKING:
     from wasi_sockets.engine.guest import GuestState
@@ -295,8 +295,13 @@ def _drop_of(guest: GuestState, number: int, realm: int) -> Call:
     return _drop(guest, item)
 
 
-def _trap(_guest: GuestState, _item: Item) -> Call:
+def _trap(guest: GuestState, _item: Item) -> Call:
     def trap(_pages: int, reason: int, detail: int) -> int:
+        if reason == POLLABLE_LIMIT:
+            raise GuestLimitError(
+                "pollables",
+                f"the guest has {guest.max_pollables} pollables, as many as limits.pollables allows",
+            )
         text = TRAPS[reason] if reason < len(TRAPS) else TRAPS[0]
         raise GuestTrap(f"{text} ({detail:#x})" if detail else text)
 
@@ -471,7 +476,7 @@ def _sleep(guest: GuestState, _item: Item) -> Call:
 
 
 def _hello(guest: GuestState, _item: Item) -> Call:
-    flags = int(guest.clock.virtual) | (0 if guest.direct_memory else 2)
+    flags = int(guest.clock.virtual) | (0 if guest.direct_memory else 2) | (guest.max_pollables or 0) << 2
     return lambda _pages: flags
 
 

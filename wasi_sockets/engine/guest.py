@@ -62,18 +62,19 @@ class GuestState:
         pending: what the guest waits for, set when a poll returns without being done.
         result_slot: where its result goes, and `flag` says that it is there.
         exception: what a function raised; it has become an error in native code.
+        memory_candidates: addresses at which its memories will probably begin.
         outgoing: bytes that the next `pull` takes.
         closed: it has ended.
     """
 
     __slots__ = (
-        "_candidates",
         "_direct",
         "_dispatch",
         "_items",
         "_limit",
         "_memories",
         "_operation",
+        "_pollables",
         "_tables",
         "_watched",
         "calls",
@@ -82,6 +83,7 @@ class GuestState:
         "exception",
         "flag",
         "functions",
+        "memory_candidates",
         "outgoing",
         "pending",
         "result_slot",
@@ -93,8 +95,8 @@ class GuestState:
         items: Sequence[Item],
         *,
         direct_memory: bool,
-        candidates: Sequence[int],
         max_handles: int,
+        max_pollables: int | None = None,
     ) -> None:
         self.functions = functions
         self.clock = GuestClock()
@@ -105,8 +107,9 @@ class GuestState:
         self.outgoing = b""
         self.closed = False
         self._direct = direct_memory
-        self._candidates = candidates
+        self.memory_candidates: Sequence[int] = ()
         self._limit = max_handles
+        self._pollables = max_pollables
         self._operation: Operation | None = None
         self._tables: dict[int, HandleTable] = {}
         self._memories: dict[int, GuestMemory] = {}
@@ -126,6 +129,16 @@ class GuestState:
     def direct_memory(self) -> bool:
         """Whether memories may be used by address at all."""
         return self._direct
+
+    @property
+    def max_pollables(self) -> int | None:
+        """How many pollables each component instance may have."""
+        return self._pollables
+
+    @property
+    def memory_places(self) -> list[int]:
+        """Addresses at which its memories begin, or probably do."""
+        return [*self.memory_candidates, *[memory.base for memory in self._memories.values() if memory.base]]
 
     @property
     def found_memory(self) -> bool:
@@ -148,7 +161,7 @@ class GuestState:
         """One of the guest's memories."""
         memory = self._memories.get(number)
         if memory is None:
-            memory = self._memories[number] = GuestMemory(self._direct, self._candidates)
+            memory = self._memories[number] = GuestMemory(self._direct, self.memory_candidates)
         return memory
 
     def item(self, number: int) -> Item | None:

@@ -15,10 +15,17 @@ import ctypes
 import mmap
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import BinaryIO
 
-__all__ = ["PAGE", "GuestMemory", "direct_memory_is_possible", "predict_memories"]
+__all__ = [
+    "PAGE",
+    "GuestMemory",
+    "direct_memory_is_possible",
+    "mapped_bytes",
+    "open_process_file",
+    "predict_memories",
+]
 
 PAGE = 65536
 """Bytes in a page of linear memory."""
@@ -92,6 +99,22 @@ def predict_memories() -> list[int]:
     for address in found:
         unmap_memory(address, _RESERVATION)
     return [address + _GUARD for address in found]
+
+
+def mapped_bytes(starts: Collection[int]) -> list[int]:
+    """How many bytes can be read and written from each address on where a mapping begins; [] where nobody tells."""
+    ends: dict[int, int] = {}  # end of what was seen so far -> its start
+    found: dict[int, int] = {}
+    try:
+        with open_process_file("maps") as maps:
+            for start, end, readable in map(_mapping_of, maps):
+                first = ends.pop(start, start if start in starts else None)
+                if first is not None and readable:
+                    ends[end] = first
+                    found[first] = end - first
+    except (OSError, ValueError):
+        return []
+    return list(found.values())
 
 
 class GuestMemory:

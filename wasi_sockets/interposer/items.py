@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wasi_sockets.component.types import FunctionType
 
-__all__ = ["TRAPS", "Item"]
+__all__ = ["POLLABLE_LIMIT", "TRAPS", "Item"]
 
 TRAPS: tuple[str, ...] = (
     "unknown reason",
@@ -23,8 +23,12 @@ TRAPS: tuple[str, ...] = (
     "Buffer too large for blocking-write-and-flush (expected at most 4096)",
     "Buffer too large for blocking-write-zeroes-and-flush (expected at most 4096)",
     "splice between a stock stream and a virtual one is not supported",
+    "as many pollables as the guest may have",
 )
 """What the shim's `trap` call means, by its first argument. The wordings of wasmtime_wasi where it has one."""
+
+POLLABLE_LIMIT = 12
+"""The reason that is no rule of WASI, but a limit of this guest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,6 +245,12 @@
       (else
         (local.set $index (global.get $count))
         (if (i32.ge_u (local.get $index) (i32.const 0xfffff)) (then (call $trap (i32.const 8) (i32.const 0))))
+        ;; As many indices were used as there are pollables, since what is free is used up first. No limit is below 16,
+        ;; so that a guest that needs few is spared the question.
+        (if (i32.ge_u (local.get $index) (i32.const 16)) (then
+          (local.set $at (i32.shr_u (call $hello) (i32.const 2)))
+          (if (i32.and (i32.ne (local.get $at) (i32.const 0)) (i32.ge_u (local.get $index) (local.get $at)))
+            (then (call $trap (i32.const 12) (i32.const 0))))))
         (global.set $count (i32.add (local.get $index) (i32.const 1)))
         (local.set $at (call $entry (local.get $index)))))
     (i32.store offset=36 (local.get $at) (local.get $kind))

@@ -15,6 +15,7 @@ tries, and calls back when another try may succeed (`Pipe`, `TcpConnection`, `Tc
 from __future__ import annotations
 
 from wasi_sockets.network._address import IpAddress, SocketAddress
+from wasi_sockets.network._budget import LEAST_BUFFERED
 from wasi_sockets.network._lookup import Lookup
 from wasi_sockets.network._names import DEFAULT_ZONE, HOST_ADDRESS, WASMCLOUD_ZONE
 from wasi_sockets.network._network import Network
@@ -43,6 +44,7 @@ __all__ = [
     "DEFAULT_ZONE",
     "EPHEMERAL_PORTS",
     "HOST_ADDRESS",
+    "LEAST_BUFFERED",
     "MAX_DATAGRAM",
     "WASMCLOUD_ZONE",
     "Allow",

@@ -19,6 +19,7 @@ from wasi_sockets.network._address import (
     parse_ip,
 )
 from wasi_sockets.network._border import Border
+from wasi_sockets.network._budget import Budget, admit_connection
 from wasi_sockets.network._lookup import Lookup, start_lookup
 from wasi_sockets.network._names import DEFAULT_ZONE, NameTable
 from wasi_sockets.network._pipe import DEFAULT_CAPACITY
@@ -169,7 +170,8 @@ class NetworkCore:
             PolicyDenied: if the policy does not allow it.
             OSError: ENETUNREACH if `remote` is no address of this network and nothing leads out, EADDRNOTAVAIL if
                 no ephemeral port is free, EINVAL if the reservation was released or is in use, EAFNOSUPPORT if it
-                is of the other IP version, ENETDOWN after `close`. The reservation is always as it was.
+                is of the other IP version, ENETDOWN after `close`, EMFILE or ENOBUFS if the owner has a limit (see
+                `limit`) and has as much. The reservation is always as it was.
             ValueError: on a port outside 0..65535, or a reservation of no TCP port.
         """
         if telemetry.tracing:
@@ -195,6 +197,8 @@ class NetworkCore:
         target: ConnectTarget | None = None
         if owner is None and reservation is not None:
             owner = reservation.owner
+        if self._registry.budgets:
+            admit_connection(self._registry.budgets, owner)
         if not is_loopback(ip):
             target = border.leave("connect", remote, owner).connects
         elif border.concerns:
@@ -372,6 +376,33 @@ class NetworkCore:
             if isinstance(endpoint, TcpBacklog):
                 endpoint.drain()
 
+    def limit(
+        self,
+        owner: object,
+        *,
+        connections: int | None = None,
+        buffered: int | None = None,
+        datagrams: int | None = None,
+    ) -> None:
+        """Bound what the sockets of `owner` (by identity) are and hold together, until `release`; None: no limit.
+
+        To be called before it has any. The rules are in `_budget.py`.
+
+        Args:
+            owner: whose.
+            connections: TCP connections, those not yet accepted included.
+            buffered: bytes, of both directions of its connections and of queued datagrams.
+            datagrams: queued datagrams.
+
+        Raises:
+            ValueError: for None, which is everything that has no owner; or for an owner that has a limit or sockets.
+        """
+        if owner is None:
+            raise ValueError("None is no owner")
+        if id(owner) in self._registry.budgets or self._registry.owned_by(owner):
+            raise ValueError("the owner has sockets already, or another limit")
+        self._registry.budgets[id(owner)] = Budget(owner, connections, buffered, datagrams)
+
     def release(self, owner: object) -> None:
         """End everything of `owner` (by identity): connections are reset, ports freed. For a guest that died.
 
@@ -384,6 +415,7 @@ class NetworkCore:
             raise ValueError("None is no owner")
         for endpoint in self._registry.owned_by(owner):
             endpoint.abort()
+        self._registry.budgets.pop(id(owner), None)
 
     def close(self) -> None:
         """End everything: connections are reset, ports freed, and nothing new can be made. Idempotent."""

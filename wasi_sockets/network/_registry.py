@@ -6,11 +6,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from wasi_sockets.network._address import SocketAddress
 from wasi_sockets.network._policy import Use
 from wasi_sockets.network._waiters import Waiters
+
+if TYPE_CHECKING:
+    from wasi_sockets.network._budget import Budget
 
 __all__ = ["Endpoint", "NetworkStatistics", "Protocol", "Registry", "SocketRecord", "SocketState"]
 
@@ -124,6 +127,7 @@ class Registry:
     Attributes:
         clock: gives seconds; only differences count.
         listeners_changed: woken when a listener begins or ends.
+        budgets: by identity of their owners, those that may not have as much as they like.
         connections_opened, connections_refused, connections_reset, bytes_delivered, datagrams_delivered,
             datagrams_dropped, datagrams_unmatched: see `NetworkStatistics`; `bytes_delivered` without the
             connections that still exist.
@@ -132,6 +136,7 @@ class Registry:
 
     __slots__ = (
         "_by_owner",
+        "budgets",
         "bytes_delivered",
         "bytes_to_openers",
         "clock",
@@ -147,6 +152,7 @@ class Registry:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock: Final = clock
         self.listeners_changed: Final = Waiters()
+        self.budgets: Final[dict[int, Budget]] = {}
         self.connections_opened = 0
         self.connections_refused = 0
         self.connections_reset = 0

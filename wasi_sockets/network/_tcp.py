@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from wasi_sockets import telemetry
 from wasi_sockets.network._address import LOOPBACK, SocketAddress
+from wasi_sockets.network._budget import granted_capacity
 from wasi_sockets.network._pipe import Pipe
 from wasi_sockets.network._registry import Endpoint, Registry, SocketRecord, SocketState
 from wasi_sockets.network._tracing import connection_accepted, connection_left, connection_made
@@ -162,6 +163,10 @@ class TcpConnection(Endpoint):
             self._reservation.free()
         if telemetry.active:
             connection_left(self, registry.clock())
+        if registry.budgets:
+            budget = registry.budgets.get(id(self.owner))
+            if budget is not None:
+                budget.give_back(self)
 
     @property
     def has_port(self) -> bool:
@@ -216,7 +221,14 @@ class ConnectTarget(Endpoint):
 def connect_pair(
     registry: Registry, attempt: ConnectAttempt, server_owner: object, pipe_capacity: int
 ) -> tuple[TcpConnection, TcpConnection]:
-    """The two ends of a new connection, the client's first; the attempt has not heard of it yet."""
+    """The two ends of a new connection, the client's first; the attempt has not heard of it yet.
+
+    Raises:
+        OSError: EMFILE or ENOBUFS, the client's owner may have no more (`_budget.py`).
+    """
+    budgets = registry.budgets
+    if budgets:
+        pipe_capacity = granted_capacity(budgets, attempt.owner, server_owner, pipe_capacity)
     upstream = Pipe(pipe_capacity)
     downstream = Pipe(pipe_capacity)
     registry.connections_opened += 1
@@ -244,6 +256,11 @@ def connect_pair(
         None,  # the port is the listener's; an accepted connection may outlive it
         created,
     )
+    if budgets:
+        for end in (client, server):
+            budget = budgets.get(id(end.owner))
+            if budget is not None:
+                budget.charge(end, pipe_capacity)
     if telemetry.tracing:
         connection_made(server)
     return client, server
@@ -351,7 +368,7 @@ class TcpBacklog(ConnectTarget):
 
     def _enter(self, attempt: ConnectAttempt) -> None:
         """A connect that found this listener: queue its connection, or let it wait."""
-        if len(self._queue) < self.backlog:
+        if len(self._queue) < self.backlog and (not self._registry.budgets or self._can_have(attempt)):
             self._establish(attempt)
         else:
             self._pending[attempt] = None
@@ -359,14 +376,28 @@ class TcpBacklog(ConnectTarget):
     def _forget(self, attempt: ConnectAttempt) -> None:
         self._pending.pop(attempt, None)
 
+    def _can_have(self, attempt: ConnectAttempt) -> bool:
+        """Whether the owner may have the connection; if not, it is looked at again when something of it ends."""
+        budget = self._registry.budgets.get(id(self.owner))
+        if budget is None or budget.refusal(2 if attempt.owner is self.owner else 1) is None:
+            return True
+        budget.freed.add(self._admit)
+        return False
+
     def _admit(self) -> None:
         while self._pending and len(self._queue) < self.backlog:
+            if self._registry.budgets and not self._can_have(next(iter(self._pending))):
+                return
             attempt, _ = self._pending.popitem(last=False)
             self._registry.remove(attempt)
             self._establish(attempt)
 
     def _establish(self, attempt: ConnectAttempt) -> None:
-        client, server = connect_pair(self._registry, attempt, self.owner, self._capacity)
+        try:
+            client, server = connect_pair(self._registry, attempt, self.owner, self._capacity)
+        except OSError as error:
+            attempt._fail("failed", error)
+            return
         self._queue.append(server)
         attempt._succeed(client)
         if self.acceptable:

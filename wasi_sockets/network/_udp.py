@@ -9,7 +9,7 @@ Rules, those of Linux over loopback unless said otherwise:
 4. Connecting drops what other peers had sent before. Linux delivers it; wasmtime hides it from WASI
    (`crates/wasi/src/p2/udp.rs`, asserted by `p2_udp_stream`), and nobody wants it.
 5. The receive buffer counts what is queued, with an overhead for each datagram; a datagram that finds it full
-   is dropped. One always fits into an empty buffer.
+   is dropped. One always fits into an empty buffer, unless its owner has a budget (`_budget.py`).
 6. Disconnecting keeps the port. Linux gives back one that it chose itself; WASI forbids that (`p2_udp_connect`).
 7. A connected endpoint that was bound to the wildcard keeps its port at every address. On Linux others can take it
    at those that it does not use meanwhile, and it shares them when it disconnects.
@@ -83,6 +83,7 @@ class UdpEndpoint(Endpoint):
 
     __slots__ = (
         "_border",
+        "_budget",
         "_charge",
         "_ports",
         "_queue",
@@ -120,6 +121,7 @@ class UdpEndpoint(Endpoint):
         self.closed = False
         self.closing: Callable[[], None] | None = None
         self._border: Final = border
+        self._budget: Final = registry.budgets.get(id(reservation.owner))
         self._ports: Final = ports
         self._reservation: Final = reservation
         self._queue: Final[deque[Datagram]] = deque()
@@ -164,6 +166,8 @@ class UdpEndpoint(Endpoint):
         self._charge -= size + DATAGRAM_OVERHEAD
         self.bytes_received += size
         self._registry.datagrams_delivered += 1
+        if self._budget is not None:
+            self._budget.datagrams_left(1, size + DATAGRAM_OVERHEAD)
         return datagram
 
     def send(self, data: bytes, remote: SocketAddress | None = None) -> None:
@@ -257,8 +261,11 @@ class UdpEndpoint(Endpoint):
         self._registry.remove(self)
         self._reservation.endpoint = None
         self._reservation.free()
+        left = len(self._queue)
+        charge, self._charge = self._charge, 0
         self._queue.clear()
-        self._charge = 0
+        if self._budget is not None:
+            self._budget.datagrams_left(left, charge)
         self.receivable.wake_all()
         if self.closing is not None:
             self.closing()
@@ -286,22 +293,28 @@ class UdpEndpoint(Endpoint):
 
     def deliver(self, datagram: Datagram) -> None:
         """Queue a datagram that was sent to it; for the network and its bridges."""
-        if self._charge >= self.receive_buffer:
+        size = len(datagram.data) + DATAGRAM_OVERHEAD
+        budget = self._budget
+        if self._charge >= self.receive_buffer or (budget is not None and not budget.takes_datagram(size)):
             self.dropped += 1
             self._registry.datagrams_dropped += 1
             return
         self._queue.append(datagram)
-        self._charge += len(datagram.data) + DATAGRAM_OVERHEAD
+        self._charge += size
         if self.receivable:
             self.receivable.wake_all()
 
     def _keep_from(self, peer: SocketAddress) -> None:
         kept = [datagram for datagram in self._queue if datagram.source == peer]
         if len(kept) < len(self._queue):
-            self._registry.datagrams_dropped += len(self._queue) - len(kept)
+            left = len(self._queue) - len(kept)
+            self._registry.datagrams_dropped += left
             self._queue.clear()
             self._queue.extend(kept)
+            before = self._charge
             self._charge = sum(len(datagram.data) + DATAGRAM_OVERHEAD for datagram in kept)
+            if self._budget is not None:
+                self._budget.datagrams_left(left, before - self._charge)
 
     def _raise_pending(self) -> None:
         if self.closed:

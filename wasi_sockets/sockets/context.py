@@ -11,10 +11,13 @@ from typing import Final
 
 from wasi_sockets.network import Network
 
-__all__ = ["DEFAULT_MAX_SOCKETS", "SocketContext"]
+__all__ = ["DEFAULT_MAX_LOOKUPS", "DEFAULT_MAX_SOCKETS", "SocketContext"]
 
 #: Enough for a server with ten thousand connections, and an end to a guest that never drops one.
 DEFAULT_MAX_SOCKETS: Final = 16_384
+
+#: Enough for a crawler, and few enough for the threads of a resolver to work off.
+DEFAULT_MAX_LOOKUPS: Final = 1024
 
 
 class SocketContext:
@@ -27,9 +30,21 @@ class SocketContext:
         tcp: whether TCP sockets may be created; `udp` alike.
         name_lookup: whether names may be looked up, and be it address literals.
         open_sockets: sockets that are.
+        max_lookups: lookups that may be undecided at a time; None for any number.
+        lookups: those that are.
     """
 
-    __slots__ = ("max_sockets", "name_lookup", "network", "open_sockets", "owner", "tcp", "udp")
+    __slots__ = (
+        "lookups",
+        "max_lookups",
+        "max_sockets",
+        "name_lookup",
+        "network",
+        "open_sockets",
+        "owner",
+        "tcp",
+        "udp",
+    )
 
     def __init__(
         self,
@@ -40,6 +55,7 @@ class SocketContext:
         tcp: bool = True,
         udp: bool = True,
         name_lookup: bool = True,
+        max_lookups: int | None = DEFAULT_MAX_LOOKUPS,
     ) -> None:
         if max_sockets < 0:
             raise ValueError(f"max_sockets must not be negative, not {max_sockets}")
@@ -50,3 +66,9 @@ class SocketContext:
         self.udp: Final = udp
         self.name_lookup: Final = name_lookup
         self.open_sockets = 0
+        self.max_lookups: Final = max_lookups
+        self.lookups = 0
+
+    def lookup_decided(self) -> None:
+        """One lookup less."""
+        self.lookups -= 1

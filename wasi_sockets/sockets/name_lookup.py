@@ -63,12 +63,20 @@ def resolve_addresses(context: SocketContext, name: str) -> ResolveAddressStream
 
     Returns `INVALID_ARGUMENT` for what is no host (see `host_names.py`), and `PERMANENT_RESOLVER_FAILURE`
     whatever the name is when lookups are denied. The stream of an unknown name gives `NAME_UNRESOLVABLE`, that of
-    one which the network's policy denies `PERMANENT_RESOLVER_FAILURE`.
+    one which the network's policy denies `PERMANENT_RESOLVER_FAILURE`. With as many lookups undecided as the guest may
+    have, a name gives `TEMPORARY_RESOLVER_FAILURE`, as a resolver that is too busy.
     """
     if not context.name_lookup:
         return ErrorCode.PERMANENT_RESOLVER_FAILURE
     host = parse_host(name)
     if host is None:
         return ErrorCode.INVALID_ARGUMENT
-    text = host.text if isinstance(host, DomainName) else str(host)
-    return ResolveAddressStream(context.network.start_lookup(text, owner=context.owner))
+    if not isinstance(host, DomainName):
+        return ResolveAddressStream(context.network.start_lookup(str(host), owner=context.owner))
+    if context.max_lookups is not None and context.lookups >= context.max_lookups:
+        return ErrorCode.TEMPORARY_RESOLVER_FAILURE
+    lookup = context.network.start_lookup(host.text, owner=context.owner)
+    if lookup.pending:
+        context.lookups += 1
+        lookup.done.add(context.lookup_decided)
+    return ResolveAddressStream(lookup)

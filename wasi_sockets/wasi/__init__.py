@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from wasi_sockets.wasi.descriptors import receive_from, send_to
-from wasi_sockets.wasi.host import Host, Limits
+from wasi_sockets.wasi.host import Host
+from wasi_sockets.wasi.limits import Limits
 from wasi_sockets.wasi.pipes import InputPipe, OutputPipe
 
 __all__ = ["Host", "InputPipe", "Limits", "OutputPipe", "receive_from", "send_to"]

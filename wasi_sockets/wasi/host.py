@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from wasi_sockets.network import Network
-from wasi_sockets.sockets import DEFAULT_MAX_SOCKETS, SocketContext
+from wasi_sockets.sockets import SocketContext
 from wasi_sockets.telemetry import OutputLines
+from wasi_sockets.wasi.limits import Limits
 from wasi_sockets.wasi.pipes import InputPipe, OutputPipe
 
-__all__ = ["Host", "Limits"]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a guest may have at most.
-
-    Attributes:
-        sockets: open sockets, accepted ones included; beyond it the guest gets `new-socket-limit`.
-        tcp: whether it may create TCP sockets; else it gets `access-denied`.
-        udp: whether it may create UDP sockets; else likewise.
-        name_lookup: whether it may look up names; else it gets `permanent-resolver-failure`.
-    """
-
-    sockets: int = DEFAULT_MAX_SOCKETS
-    tcp: bool = True
-    udp: bool = True
-    name_lookup: bool = True
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.sockets, int):
-            raise TypeError(f"sockets must be an int, not {self.sockets!r}")
-        if self.sockets < 0:
-            raise ValueError(f"sockets must be at least 0, not {self.sockets}")
+__all__ = ["Host"]
 
 
 class Host:
@@ -74,7 +51,15 @@ class Host:
             tcp=self.limits.tcp,
             udp=self.limits.udp,
             name_lookup=self.limits.name_lookup,
+            max_lookups=self.limits.lookups,
         )
+        if not (self.limits.connections is self.limits.buffered is self.limits.datagrams is None):
+            network.limit(
+                self,
+                connections=self.limits.connections,
+                buffered=self.limits.buffered,
+                datagrams=self.limits.datagrams,
+            )
 
     def __str__(self) -> str:
         return self.name or "guest"

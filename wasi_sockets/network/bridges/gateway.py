@@ -154,7 +154,12 @@ class Gateway(ConnectTarget):
             return attempt.error
         self._registry.remove(attempt)
         self._forget(attempt)
-        client, server = connect_pair(self._registry, attempt, None, self._capacity)
+        try:
+            client, server = connect_pair(self._registry, attempt, None, self._capacity)
+        except OSError as error:
+            real.abort()
+            attempt._fail("failed", error)
+            return
         attempt._succeed(client)
         failure = await splice(server, real)
         if failure is not None:
