@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.engine.test_transports import TEXT_TO_TEXT, items, read, write
 from tests.engine.wat_guest import component as guest_text
 from tests.engine.wat_guest import item
 from wasi_sockets.component.types import FunctionType
+from wasi_sockets.engine import bindings
 from wasi_sockets.engine.engines import engine_state
 from wasi_sockets.engine.handles import INPUT_STREAM
 from wasi_sockets.errors import GuestClosedError, GuestTrap
@@ -147,6 +149,35 @@ async def test_a_spinning_guest_is_left_behind_and_cleans_up(run: Run, engine: E
     with trio.fail_after(30):
         while guest._context in engine_state(engine).stores:
             await trio.lowlevel.checkpoint()
+
+
+async def test_a_store_is_forgotten_before_another_can_have_its_address(
+    run: Run, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = engine_state(engine).stores
+    known_when_freed: list[bool] = []
+    detach = bindings.detach_store
+
+    def detach_watched(store: Store) -> Callable[[], None]:
+        context = bindings.context_address(store)
+        free = detach(store)
+
+        def free_watched() -> None:
+            known_when_freed.append(context in stores)
+            free()
+
+        return free_watched
+
+    monkeypatch.setattr(bindings, "detach_store", detach_watched)
+    async with run(GUEST, ITEMS, thread=True) as guest, trio.open_nursery() as nursery:
+        nursery.start_soon(guest.call, "spin")
+        for _ in range(50):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    with trio.fail_after(30):
+        while not known_when_freed:
+            await trio.lowlevel.checkpoint()
+    assert known_when_freed == [False]
 
 
 class ReadyMeanwhile(Stream):

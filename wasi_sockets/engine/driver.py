@@ -426,8 +426,8 @@ class _Turn:
             if free_store is not None:
                 state.discard_pending()  # it may have suspended just after it was left
                 self._future.delete()
+                guest._release()  # first: a freed store's address may be that of the next one at once
                 free_store()
-                guest._release()
         return done
 
     def abandon(self) -> bool:
