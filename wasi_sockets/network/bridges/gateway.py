@@ -159,7 +159,7 @@ class Gateway(ConnectTarget):
         except OSError as error:
             real.abort()
             attempt._fail("failed", error)
-            return
+            return None
         attempt._succeed(client)
         failure = await splice(server, real)
         if failure is not None:
