@@ -28,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup guests demo test coverage real-parts test-real-parts test-matrix \
+.PHONY: help setup guests demo test coverage real-parts test-real-parts kubernetes test-kubernetes test-matrix \
         test-oldest compare lint format types fuzz leaks soak differential bench bench-published lock news clean
 
 help: ## list the targets
@@ -84,6 +84,13 @@ real-parts: $(ENVIRONMENT) ## fetch redis, PostgreSQL, nginx and wrk from Debian
 test-real-parts: real-parts ## guests beside real servers and clients; `make test` runs these too, with what is fetched
 	@$(BUILD_GUESTS)
 	$(BIN)/python -m pytest tests/real_parts $(ARGS)
+
+kubernetes: $(ENVIRONMENT) ## build kube-apiserver from Debian's sources, and fetch etcd (some minutes, once)
+	@$(BIN)/python tests/kubernetes/parts.py
+
+test-kubernetes: kubernetes ## services beside a real Kubernetes API server, or that of KUBECONFIG
+	@$(BUILD_GUESTS)
+	$(BIN)/python -m pytest tests/kubernetes tests/service/kubernetes $(ARGS)
 
 test-oldest: $(ENVIRONMENT) ## the oldest supported wasmtime, the suites that touch it most
 	@$(BUILD_GUESTS)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +30,13 @@ INHERITED_SETTINGS = (
 )
 
 
-def _apt_configuration(root: Path, suite: str, architecture: str) -> Path:
+def _apt_configuration(root: Path, suite: str, architecture: str, kinds: tuple[str, ...]) -> Path:
     for folder in ("etc/parts", "state/lists/partial", "cache/archives/partial"):
         (root / folder).mkdir(parents=True)
     (root / "state" / "status").touch()
-    (root / "etc" / "sources.list").write_text(f"deb [signed-by={KEYRING}] {ARCHIVE} {suite} main\n")
+    (root / "etc" / "sources.list").write_text(
+        "".join(f"{kind} [signed-by={KEYRING}] {ARCHIVE} {suite} main\n" for kind in kinds)
+    )
     settings = {
         "Dir": root,
         "Dir::State": root / "state",
@@ -55,6 +59,30 @@ def _apt_configuration(root: Path, suite: str, architecture: str) -> Path:
     return configuration
 
 
+@contextmanager
+def private_apt(suite: str, kinds: tuple[str, ...] = ("deb",)) -> Iterator[tuple[Path, dict[str, str]]]:
+    """An apt that knows one suite, with its lists fetched: an empty directory for downloads, and its environment.
+
+    Args:
+        suite: of Debian.
+        kinds: of packages, "deb" and "deb-src".
+
+    Raises:
+        ToolchainUnavailable: the keys that the archive's signatures are checked with, or apt itself, are not there.
+        subprocess.CalledProcessError: the lists cannot be fetched.
+    """
+    if not KEYRING.exists():
+        raise ToolchainUnavailable(f"{KEYRING} is missing, so Debian packages cannot be verified")
+    architecture = run("dpkg", "--print-architecture").strip()
+    with tempfile.TemporaryDirectory(prefix="apt-") as scratch:
+        root = Path(scratch)
+        environment = {"APT_CONFIG": str(_apt_configuration(root, suite, architecture, kinds))}
+        run("apt-get", "-q", "update", environment=environment)
+        downloads = root / "downloads"
+        downloads.mkdir()
+        yield downloads, environment
+
+
 @dataclass(frozen=True)
 class DebianTools(Toolchain):
     """Packages of one Debian suite.
@@ -70,15 +98,7 @@ class DebianTools(Toolchain):
         return [self.suite.encode(), *(package.encode() for package in self.packages)]
 
     def fetch(self, target: Path) -> None:
-        if not KEYRING.exists():
-            raise ToolchainUnavailable(f"{KEYRING} is missing, so Debian packages cannot be verified")
-        architecture = run("dpkg", "--print-architecture").strip()
-        with tempfile.TemporaryDirectory(prefix="apt-") as scratch:
-            root = Path(scratch)
-            environment = {"APT_CONFIG": str(_apt_configuration(root, self.suite, architecture))}
-            run("apt-get", "-q", "update", environment=environment)
-            downloads = root / "downloads"
-            downloads.mkdir()
+        with private_apt(self.suite) as (downloads, environment):
             run("apt-get", "-q", "download", *self.packages, cwd=downloads, environment=environment)
             taken = {}
             for archive in sorted(downloads.glob("*.deb")):
