@@ -18,6 +18,7 @@ from service._endings import ending as told
 from service._exits import CANNOT_RUN
 from service._serving import split_failure, until_unconnected
 from service.hosting._feeds import Lines, OutputStream
+from service.identity import acting_as
 from service.spec import ComponentCode, Volume
 from wasi_sockets import Limits, Network, TcpListener, WasiSocketsError
 
@@ -119,7 +120,8 @@ class Program(ABC):
         """
         owner = Owner(self.full_name)
         try:
-            return await self._run(owner, task_status)
+            with acting_as(self.name):
+                return await self._run(owner, task_status)
         except BaseException as error:
             ends_all, failure = split_failure(error)
             if ends_all is not None:

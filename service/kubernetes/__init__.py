@@ -5,9 +5,9 @@ Needs the extra `kubernetes`: `pip install 'wasi-sockets[kubernetes]'`.
 
 from __future__ import annotations
 
+from service.identity import acting_as, service_of
 from service.kubernetes.credentials import ApiServer, in_cluster
 from service.kubernetes.gateway import Gateway
-from service.kubernetes.identity import acting_as, service_of
 from service.kubernetes.kubeconfig import load_kubeconfig
 from service.kubernetes.rules import AccessRule
 

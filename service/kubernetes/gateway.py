@@ -17,10 +17,10 @@ from typing import Final
 
 import trio
 
+from service.identity import service_of
 from service.kubernetes.credentials import ApiServer
 from service.kubernetes.exchange import Exchange, GuestGone, InvalidRequest, Refusal
 from service.kubernetes.headers import RefusedHeaders, request_fields, response_fields
-from service.kubernetes.identity import service_of
 from service.kubernetes.paths import ApiRequest, RefusedTarget, read_target
 from service.kubernetes.rules import AccessRule, allowed
 from service.kubernetes.upstream import ApiServerUnavailable, BrokenAnswer, Upstream, body_of
