@@ -8,7 +8,18 @@ import types
 import typing
 from typing import Any, Final
 
-from service.files._scalars import BOOLEAN, SIZE, TEXT, choice, duration, integer, name, number, object_path
+from service.files._scalars import (
+    BOOLEAN,
+    IMAGE,
+    SIZE,
+    TEXT,
+    choice,
+    duration,
+    integer,
+    name,
+    number,
+    object_path,
+)
 from service.files._shapes import INVALID, Either, Field, ListOf, MapOf, Reading, Record, Scalar, Shape
 from service.files._yaml import Item
 from service.spec import AsgiCode, Code, ComponentCode, HandlerCode, TaskCode, Volume
@@ -235,10 +246,7 @@ COMPONENT_FIELDS: Final = {
         Scalar("a file", {"type": "string", "minLength": 1}, parse=_not_empty),
         "File of a component, relative to this file.",
     ),
-    "image": Field(
-        Scalar("an OCI reference", {"type": "string", "minLength": 1}, parse=_not_empty),
-        "OCI reference of a component, such as registry.example.com/shop/tasks:1.2.",
-    ),
+    "image": Field(IMAGE, "OCI reference of a component, such as registry.example.com/shop/tasks:1.2."),
     "pull": Field(
         choice("always", "if-not-present", "never"), "When the image is looked for in its registry."
     ),

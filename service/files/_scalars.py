@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from service.files._shapes import Scalar
+from service.oci import Reference
 from service.spec import NAME, check_name
 
 __all__ = [
     "BOOLEAN",
+    "IMAGE",
     "NAME_PATTERN",
     "PORT",
     "PORT_PATTERN",
@@ -171,6 +173,18 @@ def name(what: str) -> Scalar:
         return text
 
     return Scalar("text", {"type": "string", "pattern": NAME_PATTERN}, parse=parse)
+
+
+def _parse_image(text: str) -> str:
+    Reference.parse(text)
+    return text
+
+
+IMAGE: Final = Scalar(
+    "an OCI reference",
+    {"type": "string", "pattern": r"^[^\s@]+(@sha256:[0-9a-f]{64})?$"},
+    parse=_parse_image,
+)
 
 
 def object_path(what: str, build: Callable[[str], Any]) -> Scalar:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from service.files._scalars import BOOLEAN, PORT, TEXT, integer
+from service.files._scalars import BOOLEAN, IMAGE, PORT, TEXT, integer
 from service.files._shapes import INVALID, Field, ListOf, MapOf, Reading, Record, Scalar
 from service.files._yaml import Item
 from service.spec import PullPolicy
@@ -173,17 +173,11 @@ def _guest(values: dict[str, Any], item: Item, where: str, reading: Reading) -> 
 
 
 _GUEST: Final = {
-    "image": Field(Scalar("an OCI reference", {}, parse=lambda text: _image(text)), required=True),
+    "image": Field(IMAGE, required=True),
     "imagePullPolicy": Field(Scalar("text", {}, parse=_pull_policy)),
     "imagePullSecret": Field(_REFERENCE),
     "localResources": Field(_RESOURCES),
 }
-
-
-def _image(text: str) -> str:
-    if not text:
-        raise ValueError("the image is empty")
-    return text
 
 
 _NO_POOL: Final = "a component is run once here, not kept warm for calls"

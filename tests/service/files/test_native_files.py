@@ -7,6 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.files import Loaded, WorkloadFileError, read_workloads
 from service.files._code import LIMITS
@@ -276,6 +278,7 @@ def test_a_problem_is_told_with_its_line(entry: str, message: str) -> None:
         (f"{_TASKS},\n environment: {{}}}}}}", "3: services.c.environment: only a component"),
         (f"{_TASKS}, ports: [1]}},\n d: {{task: 'a:b', ports: [1]}}}}", "3: services.d.ports: 1 is a port of 'c'"),
         (f"{_TASKS}}}}}\ncomponents:\n c: {{component: d}}", "4: components.c: a service has that name"),
+        ("name: a\nservices: {c: {image: 'r.io/A'}}", "2: services.c.image: image 'r.io/A': 'A' is no repository"),
         (f"{_SERVICE}publish: 80", "5: publish: expected a list of [[HOST:]PORT:]VPORT[/udp], or auto, not '80'"),
         (f"{_SERVICE}publish:\n- x:80", "6: publish[0]: 'x:80': 'x' is no port (0 to 65535)"),
         (f"{_SERVICE}forward:\n- 80", "6: forward[0]: expected [HOST:]VPORT=[tls:]HOST:PORT[/udp], not '80'"),
@@ -302,6 +305,27 @@ def test_aliases_that_name_each_other_do_not_grow() -> None:
     lines += [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 30)]
     (told,) = problems("\n".join(lines))
     assert told == "5: more than 50000 values, with aliases counted as often as they are named"
+
+
+_PIECES = (
+    "&a ", "*a", "<<: ", "!!int ", "!", "%YAML 9.9\n", "---\n", "|", "? ", "- ", ": ", "[", "}", "\t", '"\\x', "'",
+    "\r", "\x85", "0x", "1e999", "~", "true", "9" * 40, "#", "\n  ", "\ud800", "name", "services", "{a: b}",
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, len(_WHOLE)), st.sampled_from(_PIECES), st.integers(0, 9)), max_size=4)
+)
+@settings(deadline=None)
+def test_whatever_a_file_holds_it_is_read_or_refused(changes: list[tuple[int, str, int]]) -> None:
+    text = _WHOLE
+    for place, piece, less in changes:
+        text = f"{text[:place]}{piece}{text[place + less :]}"
+    try:
+        found: tuple[object, ...] = read(text, environment={"HOME": "/home"}).workloads
+    except WorkloadFileError as error:
+        found = error.problems
+    assert found
 
 
 def test_what_is_wrong_is_told_at_once() -> None:

@@ -213,7 +213,7 @@ def test_what_is_noted(text: str, workloads: int, note: str) -> None:
     [
         ({"components": "[]"}, "1: spec.template.spec: the workload has neither a service nor components"),
         ({"components": "[{name: b}]"}, "8: spec.template.spec.components[0]: a component needs 'image'"),
-        ({"components": "[{name: b, image: ''}]"}, "8: spec.template.spec.components[0].image: the image is empty"),
+        ({"components": "[{name: b, image: ''}]"}, "8: spec.template.spec.components[0].image: image ''"),
         (
             {"components": "[{name: b, image: c, imagePullPolicy: Sometimes}]"},
             "components[0].imagePullPolicy: expected Always, IfNotPresent or Never, not 'Sometimes'",
