@@ -78,7 +78,7 @@ test-matrix: $(ENVIRONMENT) ## wasmtime 45 to 50, and every CPython at hand (ARG
 	@$(BUILD_GUESTS)
 	$(MATRIX) $(ARGS)
 
-real-parts: $(ENVIRONMENT) ## fetch redis, PostgreSQL, nginx and wrk from Debian, for the tests beside them
+real-parts: $(ENVIRONMENT) ## fetch redis, PostgreSQL, nginx, wrk and an OTLP receiver, for the tests beside them
 	@$(BIN)/python tests/real_parts/parts.py
 
 test-real-parts: real-parts ## guests beside real servers and clients; `make test` runs these too, with what is fetched

@@ -25,13 +25,19 @@ Samples = dict[str, list[float]]
 class Worker:
     """A worker process, which measures when asked and sleeps otherwise. A context manager.
 
+    Args:
+        python: its interpreter.
+        module: what it runs.
+        guest: its first argument.
+        words: its other arguments.
+
     Attributes:
         facts: the versions it runs with.
     """
 
-    def __init__(self, python: str | Path, module: str, guest: Path) -> None:
+    def __init__(self, python: str | Path, module: str, guest: Path, *words: str) -> None:
         self._process = subprocess.Popen(
-            [str(python), "-m", module, str(guest)],
+            [str(python), "-m", module, str(guest), *words],
             cwd=_PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -18,8 +18,12 @@ from benchmarks.worker import answer_requests
 
 _PORT = 8080
 
+__all__ = ["Virtual"]
 
-class _Virtual:
+
+class Virtual:
+    """Runs the guest's functions against the service."""
+
     def __init__(self, guest: Path) -> None:
         self.engine = wasmtime.Engine(wasi_sockets.config())
         self.component = wasi_sockets.load(self.engine, guest.read_bytes(), cache=False)
@@ -54,4 +58,4 @@ class _Virtual:
 
 if __name__ == "__main__":
     facts = {"wasmtime": version("wasmtime"), "trio": trio.__version__}
-    answer_requests(_Virtual(Path(sys.argv[1])).measure, facts)
+    answer_requests(Virtual(Path(sys.argv[1])).measure, facts)

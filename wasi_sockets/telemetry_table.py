@@ -51,7 +51,7 @@ POINT_ATTRIBUTES: Final = ("workload.name", "workload.namespace")
 
 _NETWORK: Final = ("network.transport", "network.type", "network.peer.address", "network.peer.port")
 _LOCAL: Final = ("network.local.address", "network.local.port")
-_FAST: Final = (0.00001, 0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
+_SLOW_POLLS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _LONG: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)  # kestrel's
 
 ATTRIBUTES: Final[dict[str, str]] = {
@@ -237,9 +237,12 @@ METRICS: Final[dict[str, MetricRow]] = {
             "wasi_sockets.guest.yields", "counter", "recorded", "{yield}",
             "times that a guest which only computed was made to let others run", POINT_ATTRIBUTES,
         ),
+        MetricRow("wasi_sockets.guest.polls", "counter", "observed", "{poll}", "times that guests were let run"),
+        MetricRow("wasi_sockets.guest.poll.time", "counter", "observed", "s", "how long guests ran, over all polls"),
         MetricRow(
             "wasi_sockets.guest.poll.duration", "histogram", "recorded", "s",
-            "how long a guest kept the loop at a time", POINT_ATTRIBUTES, _FAST,
+            "how long a guest kept the loop at a time, where that was a millisecond or more",
+            POINT_ATTRIBUTES, _SLOW_POLLS,
         ),
         MetricRow(
             "wasi_sockets.host.calls", "counter", "observed", "{call}", "calls of guests that Python answered",

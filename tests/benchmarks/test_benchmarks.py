@@ -10,6 +10,9 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES
 from benchmarks.report import case_result, is_complete, table, write
+from benchmarks.telemetry import interval
+from benchmarks.telemetry import main as telemetry_main
+from benchmarks.uninstrumented import make_copy
 
 
 def test_every_case_runs_on_every_host_of_ours(capfd: pytest.CaptureFixture[str]) -> None:
@@ -65,3 +68,33 @@ def test_the_table_replaces_the_old_one_between_its_markers(tmp_path: Path) -> N
     assert text.count(table(results)) == 1
     assert text.endswith(source.read_text("utf-8").rpartition("<!-- end of results -->")[2])
     assert json.loads((tmp_path / "results" / "latest.json").read_text("utf-8")) == results
+
+
+def test_the_cost_of_telemetry_is_measured_against_a_copy_without_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    telemetry_main(["--pairs", "2", "--scale", "0.001", "--no-write"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("2 pairs")
+    assert [tuple(line.split()[:2]) for line in lines[1:]] == [
+        (case, variant)
+        for case in ("round-trip-64B", "connect-request-close")
+        for variant in ("off", "no-op", "sdk")
+    ]
+
+
+def test_a_copy_without_telemetry(tmp_path: Path) -> None:
+    assert make_copy(tmp_path) > 10
+    for path in (tmp_path / "wasi_sockets" / "network").glob("_t*.py"):
+        if path.name != "_tracing.py":
+            assert "telemetry.tracing" not in path.read_text("utf-8")
+    core = (tmp_path / "wasi_sockets" / "network" / "_core.py").read_text("utf-8")
+    assert "def _start_connect" not in core
+    assert "telemetry.observe" not in core
+
+
+def test_the_interval_of_a_median() -> None:
+    """The ranks for 30 and 60 pairs are those of the tables: 10 to 21, and 22 to 39."""
+    assert interval(range(1, 31)) == (10, 21)
+    assert interval(range(60, 0, -1)) == (22, 39)
+    assert interval([5.0]) == (5.0, 5.0)

@@ -1,4 +1,4 @@
-"""Programs that others made, for tests beside them: fetched from Debian into `build/real-parts/`, not installed.
+"""Programs that others made, for tests beside them: fetched from Debian and npm to `build/real-parts/`, not installed.
 
     python tests/real_parts/parts.py        # fetch what is missing, and say what there is
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "guests"))
 
 from debian import DebianTools  # noqa: E402  # the guests' build program is no package
-from toolchains import ToolchainUnavailable  # noqa: E402
+from toolchains import NodeTools, ToolchainUnavailable  # noqa: E402
 
 DIRECTORY = ROOT / "build" / "real-parts"
 
@@ -89,6 +89,31 @@ PARTS = (
         programs=("docker-registry",),
     ),
 )
+
+
+@dataclass(frozen=True)
+class NodePart(NodeTools):
+    """Locked npm packages that tests run with node."""
+
+    def path(self) -> Path:
+        return DIRECTORY / f"{self.name}-{self.fingerprint()[:12]}"
+
+    def modules(self) -> Path:
+        """The directory for `NODE_PATH`.
+
+        Raises:
+            RealPartMissing: they are not fetched, or there is no node.
+        """
+        if shutil.which("node") is None:
+            raise RealPartMissing("node is not installed")
+        if not (self.path() / ".complete").exists():
+            raise RealPartMissing(f"{self.name} is not fetched: run `make real-parts`")
+        return self.path() / "node_modules"
+
+
+_RECEIVER = Path(__file__).parent / "receiver"
+OTLP_RECEIVER = NodePart("mockotlpserver", _RECEIVER / "package.json", _RECEIVER / "package-lock.json")
+
 _HOLDERS = {program: part for part in PARTS for program in part.programs}
 
 #: How a program is asked whether it runs.
@@ -164,7 +189,7 @@ def program(name: str) -> Program:
         return _probe(Path(installed), {})
 
 
-def _fetch(part: RealPart) -> str | None:
+def _fetch(part: RealPart | NodePart) -> str | None:
     try:
         part.ensure()
     except ToolchainUnavailable as error:
@@ -175,7 +200,8 @@ def _fetch(part: RealPart) -> str | None:
 def main() -> int:
     """Fetch all parts. What cannot be had is said, and is no failure: the tests are skipped then."""
     with ThreadPoolExecutor() as executor:
-        reasons = dict(zip(PARTS, executor.map(_fetch, PARTS), strict=True))
+        parts = (*PARTS, OTLP_RECEIVER)
+        reasons = dict(zip(parts, executor.map(_fetch, parts), strict=True))
     for part, reason in reasons.items():
         if reason is not None:
             print(f"{part.name}: {reason}")
@@ -185,6 +211,10 @@ def main() -> int:
             print(f"{name}: {found.version} ({found.path})")
         except RealPartMissing as missing:
             print(f"{name}: {missing}")
+    try:
+        print(f"{OTLP_RECEIVER.name}: {OTLP_RECEIVER.modules()}")
+    except RealPartMissing as missing:
+        print(f"{OTLP_RECEIVER.name}: {missing}")
     return 0
 
 
