@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -61,7 +63,15 @@ def main() -> None:
         _record()
     from benchmarks.virtual_worker import Virtual
 
-    answer_requests(Virtual(Path(guest)).measure, {"opentelemetry-api": version("opentelemetry-api")})
+    virtual = Virtual(Path(guest))
+
+    def measure(transport: str, function: str, arguments: Sequence[Any]) -> int:
+        # The processor time of all threads: what a batch processor does later counts, other processes do not.
+        began = time.process_time_ns()
+        virtual.measure(transport, function, arguments)
+        return time.process_time_ns() - began
+
+    answer_requests(measure, {"opentelemetry-api": version("opentelemetry-api")})
 
 
 if __name__ == "__main__":

@@ -78,8 +78,8 @@ def test_the_cost_of_telemetry_is_measured_against_a_copy_without_it(
     assert lines[0].startswith("2 pairs")
     assert [tuple(line.split()[:2]) for line in lines[1:]] == [
         (case, variant)
-        for case in ("round-trip-64B", "connect-request-close")
         for variant in ("off", "no-op", "sdk")
+        for case in ("round-trip-64B", "connect-request-close")
     ]
 
 

@@ -20,6 +20,8 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "UPGRADE.md", *sorted((ROOT / "docs").gl
 Files = Callable[[str], Path]
 
 
+_WITH_PROGRAMS = ("embedding", "libraries", "network", "observability", "workloads")
+
 # Of each program, in order, something that it prints at its end.
 _ENDS = (
     "connections_opened=1",
@@ -36,13 +38,14 @@ _ENDS = (
     "hello, 127.0.0.1\n",
     "lookup evil.example.com -> 10.0.0.1 denied: rebinding\nconnect 198.51.100.1:80 denied: no-rule\n",
     "database.svc.wasmcloud.internal 127.0.0.5\n",
+    "b'at last'\nslow: ['socket.connection']\n",
     "default/greetings ['greeter']\n",
     "not-cached\n",
 )
 
 
 def _programs() -> list[tuple[str, str]]:
-    names = ("README.md", "docs/embedding.md", "docs/libraries.md", "docs/network.md", "docs/workloads.md")
+    names = ["README.md", *(f"docs/{name}.md" for name in _WITH_PROGRAMS)]
     texts = [(ROOT / name).read_text() for name in names]
     programs = [program for text in texts for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
     return list(zip(programs, _ENDS, strict=True))
@@ -66,6 +69,7 @@ def _programs() -> list[tuple[str, str]]:
         "bridges",
         "policy",
         "names",
+        "observability",
         "workloads",
         "images",
     ],

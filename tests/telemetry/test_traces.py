@@ -17,6 +17,17 @@ from tests.recording import Recording, recording
 from wasi_sockets import Deny, Network, Policy, TcpStream, telemetry
 from wasi_sockets.network import continue_trace
 
+#: Component -> service -> forward -> a real server; shown in docs/observability.md.
+ONE_REQUEST = [
+    "guest.call",
+    "  socket.connect",
+    "    socket.connection",
+    "      socket.connect",
+    "        socket.bridge",
+    "          socket.connect",
+    "        socket.connection",
+]
+
 
 async def echo(stream: TcpStream) -> None:
     async for data in stream:
@@ -59,13 +70,7 @@ async def test_one_request_is_one_trace(
         "  component.rewrite",
         "  component.compile",
         "guest.instantiate",
-        "guest.call",
-        "  socket.connect",
-        "    socket.connection",
-        "      socket.connect",
-        "        socket.bridge",
-        "          socket.connect",
-        "        socket.connection",
+        *ONE_REQUEST,
     ]
     load, _, _, instantiate, call, connect, connection, onward, bridge, outside, carried = recorded.spans()
     assert len({span.context.trace_id for span in (call, connect, connection, onward, bridge, outside)}) == 1
