@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
+import re
 import types
 import typing
 from typing import Any, Final
@@ -193,13 +195,17 @@ def one_of(item: Item, where: str, reading: Reading, keys: tuple[str, ...], what
     return False
 
 
+#: Limits that are sizes without saying so in their names.
+_IN_BYTES: Final = ("memory", "buffered")
+
+
 def _limit_shape(key: str, hint: Any) -> Shape | None:
     """The shape of one field of `Limits`, by its type and what it measures."""
     kinds = set(typing.get_args(hint)) - {types.NoneType} if isinstance(hint, types.UnionType) else {hint}
     if kinds == {bool}:
         return BOOLEAN
     if kinds == {int}:
-        return SIZE if key == "memory" or "bytes" in key else integer("number")
+        return SIZE if key in _IN_BYTES or "bytes" in key else integer("number")
     if kinds <= {int, float}:
         timed = ("lifetime", "timeout", "seconds", "period", "duration")
         return duration() if any(word in key for word in timed) else number("number", 0, 1e12)
@@ -217,11 +223,10 @@ def _limits_record() -> Record:
 
 
 def _documented(kind: type, attribute: str) -> str:
-    for line in (kind.__doc__ or "").splitlines():
-        words = line.strip()
-        if words.startswith(f"{attribute}: "):
-            return words.removeprefix(f"{attribute}: ")
-    return ""
+    """What a class's docstring says of an attribute, in one line; "" where docstrings are left out."""
+    text = inspect.getdoc(kind) or ""
+    found = re.search(rf"^    {attribute}: (.*(?:\n     +.*)*)", text, re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
 
 
 def _build_limits(values: dict[str, Any], item: Item, where: str, reading: Reading) -> Any:

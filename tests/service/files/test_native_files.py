@@ -212,6 +212,11 @@ def test_numbers_of_older_yaml_are_not_numbers() -> None:
     assert code.environment == {"A": "on", "B": "8:22"}
 
 
+def test_limits_have_units() -> None:
+    limits = service("limits: {memory: 64MiB, buffered: 1kB, lifetime: 1m, cpu: 0.5}").limits
+    assert limits == Limits(memory=64 << 20, buffered=1000, lifetime=60.0, cpu=0.5)
+
+
 def test_all_limits_can_be_set() -> None:
     assert list(LIMITS.fields) == [each.name.replace("_", "-") for each in fields(Limits)]
 
@@ -239,6 +244,8 @@ def test_all_limits_can_be_set() -> None:
         ("ready: {tcp: 80, http: 80}", "services.api.ready: ready has only one of listen, tcp or http"),
         ("ready: {http: {port: 80, path: x}}", "services.api.ready.http.path: a probe's path begins with '/'"),
         ("limits: {sockets: -1}", "services.api.limits.sockets: -1 is no number (at least 0)"),
+        ("limits: {cpu: 2}", "services.api.limits.cpu: cpu must be above 0 and at most 1 (one core), not 2.0"),
+        ("limits: {memory: 1XB}", "services.api.limits.memory: '1XB' is no size: write bytes, or as in 64MiB"),
         ("limits: {socket: 1}", "services.api.limits: unknown key 'socket' in limits; did you mean 'sockets'?"),
         ("directories: ['a::']", "services.api.directories[0]: 'a::': expected HOST[::GUEST][:ro]"),
         ("directories: [a::/x, b::/x]", "services.api.directories: the guest's '/x' is there twice"),
