@@ -213,8 +213,8 @@ def test_numbers_of_older_yaml_are_not_numbers() -> None:
 
 
 def test_limits_have_units() -> None:
-    limits = service("limits: {memory: 64MiB, buffered: 1kB, lifetime: 1m, cpu: 0.5}").limits
-    assert limits == Limits(memory=64 << 20, buffered=1000, lifetime=60.0, cpu=0.5)
+    limits = service("limits: {memory: 64MiB, buffered: 10kB, lifetime: 1m, cpu: 0.5}").limits
+    assert limits == Limits(memory=64 << 20, buffered=10_000, lifetime=60.0, cpu=0.5)
 
 
 def test_all_limits_can_be_set() -> None:
