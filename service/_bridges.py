@@ -24,8 +24,8 @@ __all__ = ["drained", "policy_of", "start", "warnings_told"]
 
 _TOLD_WITHIN = 1.0
 
-#: The logger of what guests write, which is on the console as it is.
-_GUEST_OUTPUT = "wasi_sockets.guest"
+#: The loggers of what is on the console in another way: what guests write, and what becomes of services.
+_SAID_ALREADY = frozenset({"wasi_sockets.guest", "wasi_sockets.service"})
 
 
 class _Told(logging.Handler):
@@ -38,7 +38,7 @@ class _Told(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name != _GUEST_OUTPUT:
+        if record.name not in _SAID_ALREADY:
             self._queue.put(record.getMessage())
 
     def close(self) -> None:

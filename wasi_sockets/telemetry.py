@@ -23,6 +23,7 @@ from weakref import WeakSet
 from opentelemetry import context, metrics, propagate, trace
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
+from wasi_sockets.errors import WasiSocketsError
 from wasi_sockets.telemetry_table import EVENTS, METRICS, POINT_ATTRIBUTES, SPANS
 
 __all__ = [
@@ -346,6 +347,8 @@ def error_type(error: BaseException) -> str:
         name = names.get(error.errno)
         if name is not None:
             return name
+    if isinstance(error, WasiSocketsError) and isinstance(reason := getattr(error, "reason", None), str):
+        return reason
     for kind, name in _ERROR_KINDS.items():
         if isinstance(error, kind):
             return name

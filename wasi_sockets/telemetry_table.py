@@ -96,7 +96,6 @@ ATTRIBUTES: Final[dict[str, str]] = {
     "wasi_sockets.service.name": "a service",
     "wasi_sockets.service.state": "what state a service is in",
     "wasi_sockets.service.restart": "how many restarts there were before",
-    "wasi_sockets.service.delay": "seconds until it is started again",
 }
 
 _CALL: Final = ("wasi_sockets.interface", "wasi_sockets.function")
@@ -174,7 +173,7 @@ SPANS: Final[dict[str, SpanRow]] = {
             "service.restart",
             "internal",
             "a service that ended is started anew",
-            (*_SERVICE, "wasi_sockets.service.restart", "wasi_sockets.service.delay"),
+            (*_SERVICE, "wasi_sockets.service.restart"),
         ),
         SpanRow("service.stop", "internal", "a service is stopped, until it has ended", _SERVICE),
     )
@@ -250,7 +249,7 @@ METRICS: Final[dict[str, MetricRow]] = {
         ),
         MetricRow(
             "wasi_sockets.service.restarts", "counter", "recorded", "{restart}", "services started anew",
-            (*POINT_ATTRIBUTES, "wasi_sockets.service.name", "error.type"),
+            (*POINT_ATTRIBUTES, "wasi_sockets.service.name"),
         ),
         MetricRow(
             "wasi_sockets.service.count", "updown", "observed", "{service}", "services now",
@@ -270,7 +269,7 @@ EVENTS: Final[dict[str, EventRow]] = {
         EventRow("wasi_sockets.guest.output", "log", "a line that a guest wrote", ("log.iostream", *_WORKLOAD)),
         EventRow(
             "wasi_sockets.service.state", "log", "a service changed its state",
-            ("wasi_sockets.service.state", *_SERVICE, "wasi_sockets.service.restart", "wasi_sockets.service.delay"),
+            ("wasi_sockets.service.name", "wasi_sockets.service.state", *_WORKLOAD),
         ),
     )
 }  # fmt: skip

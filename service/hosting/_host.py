@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from random import Random
@@ -19,7 +20,7 @@ from service.hosting._states import Event
 from service.hosting._volumes import Volumes
 from service.hosting._workload import Workload, WorkloadError
 from service.spec import ComponentCode, WorkloadSpec
-from wasi_sockets import Network, Policy
+from wasi_sockets import Network, Policy, telemetry
 
 __all__ = ["Host"]
 
@@ -120,6 +121,11 @@ class Host(AbstractAsyncContextManager["Host"]):
             raise RuntimeError("a Host runs workloads only within its `async with` block")
         if spec.id in self.workloads:
             raise WorkloadError(f"{spec.id} runs already; stop it first, or give this one another name")
+        run_id = f"{spec.id}/{uuid.uuid4()}"
+        with telemetry.workload_scope(id=run_id, name=spec.name, namespace=spec.namespace):
+            return await self._start(self._nursery, spec)
+
+    async def _start(self, nursery: trio.Nursery, spec: WorkloadSpec) -> Workload:
         policy = Policy(spec.allow) if spec.allow else None
         network = Network(spec.id, policy=policy, zone_aliases=spec.zone_aliases, clock=trio.current_time)
         if self._engine is None:
@@ -152,7 +158,7 @@ class Host(AbstractAsyncContextManager["Host"]):
                 if self._workloads.get(spec.id) is workload:
                     del self._workloads[spec.id]
 
-        await self._nursery.start(live, name=spec.id)
+        await nursery.start(live, name=spec.id)
         if failure is not None:
             raise failure
         return workload

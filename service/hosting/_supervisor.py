@@ -16,6 +16,7 @@ from service.hosting._programs import Ending, Program
 from service.hosting._readiness import until_not_ready, until_ready
 from service.hosting._restarts import Restarts
 from service.hosting._states import ENDED, TRANSITIONS, UP, Event, ServiceStatus, State
+from service.hosting._telling import Telling
 from service.spec import ComponentSpec, Probe, ServiceSpec
 from wasi_sockets import Network
 
@@ -77,6 +78,7 @@ class Supervisor:
         self._verdict: Ending | None = None
         self._restart_wanted = False
         self._stop_wanted = False
+        self._telling: Final = Telling(spec.name)
 
     # ------------------------------------------------------------ seen from outside
     @property
@@ -150,19 +152,24 @@ class Supervisor:
     async def supervise(self) -> None:
         """Start it and keep it as its restart policy says, until it is told to stop."""
         try:
-            async with trio.open_nursery() as nursery:
-                if self._hold and not self._stop_wanted:
-                    await nursery.start(self._hold_ports)
-                with self._life:
-                    await self._live_on()
-                self._holding.cancel()
+            with self._telling.scope():
+                await self._keep()
         finally:
             self._stop_wanted = True
             if self.state not in ENDED:
                 if self.state is not State.STOPPING:
                     self._move(State.STOPPING)
                 self._move(State.STOPPED)
+            self._telling.over()
             self._ended.set()
+
+    async def _keep(self) -> None:
+        async with trio.open_nursery() as nursery:
+            if self._hold and not self._stop_wanted:
+                await nursery.start(self._hold_ports)
+            with self._life:
+                await self._live_on()
+            self._holding.cancel()
 
     async def _hold_ports(self, task_status: trio.TaskStatus[None]) -> None:
         with self._holding:
@@ -211,7 +218,8 @@ class Supervisor:
                 started.started()
                 nursery.cancel_scope.cancel()
 
-            await nursery.start(run)
+            with self._telling.start_scope():
+                await nursery.start(run)
             if not nursery.cancel_scope.cancel_called:
                 nursery.start_soon(self._watch)
         if ending.code is not None:
@@ -272,6 +280,7 @@ class Supervisor:
         self._reason = reason
         self._changed.set()
         self._changed = trio.Event()
+        self._telling.moved(state, reason)
         self._published(Event(time.time(), self._workload, self.name, state, reason, self._incarnation))
 
 

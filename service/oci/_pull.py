@@ -17,6 +17,7 @@ from service.oci._errors import PullError
 from service.oci._reference import DIGEST, Reference
 from service.oci._registry import INDEX_TYPES, Registry, opened
 from service.spec import PullPolicy
+from wasi_sockets import telemetry
 
 __all__ = ["DEFAULT_MAX_BYTES", "PulledComponent", "pull"]
 
@@ -97,6 +98,28 @@ async def pull(
             known = ", ".join(secrets or ()) or "none"
             raise PullError("credentials", f"{wanted}: there is no pull secret {secret!r} (there: {known})")
         credentials = (secrets or {})[secret]
+    said = {"wasi_sockets.image": str(wanted), "server.address": wanted.registry}
+    with telemetry.span("component.pull", said) as span:
+        pulled = await _had(wanted, policy, credentials, cache, progress, max_bytes, plain_http)
+        span.set_attributes(
+            {
+                "oci.manifest.digest": pulled.digest,
+                "wasi_sockets.component.size": len(pulled.wasm),
+                "wasi_sockets.cache": "hit" if pulled.from_cache else "miss",
+            }
+        )
+    return pulled
+
+
+async def _had(
+    wanted: Reference,
+    policy: PullPolicy,
+    credentials: Credentials | None,
+    cache: str | os.PathLike[str] | None,
+    progress: Callable[[int, int], object] | None,
+    max_bytes: int,
+    plain_http: Collection[str],
+) -> PulledComponent:
     images = await trio.to_thread.run_sync(ImageCache, cache)
     # A digest means the same for ever: there is nothing to ask.
     if policy != "always" or wanted.digest:
