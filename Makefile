@@ -29,7 +29,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup guests demo test coverage real-parts test-real-parts kubernetes test-kubernetes test-matrix \
-        test-oldest compare lint format types fuzz leaks soak differential bench bench-published lock news clean
+        test-oldest compare lint format types fuzz leaks soak differential bench bench-published bench-telemetry lock news clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -134,6 +134,9 @@ bench: $(ENVIRONMENT) $(STOCK_ENVIRONMENT) ## measure against stock wasmtime 47 
 bench-published: $(ENVIRONMENT) $(STOCK_ENVIRONMENT) real-parts ## wrk on published ports, and on what there was before
 	@$(BUILD_GUESTS)
 	$(BIN)/python -m benchmarks.publish_load --stock $(STOCK)/bin/python $(ARGS)
+
+bench-telemetry: $(ENVIRONMENT) ## what telemetry costs, off and on, against a copy of the library without it
+	$(BIN)/python -m benchmarks.telemetry $(ARGS)
 
 lock: ## write the lock files anew (ARGS='--upgrade')
 	PYTHON="$$($(FIND_PYTHON))" tools/lock.sh $(ARGS)

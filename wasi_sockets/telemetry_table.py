@@ -88,7 +88,7 @@ ATTRIBUTES: Final[dict[str, str]] = {
     "wasi_sockets.function": "a function that is called",
     "wasi_sockets.bridge": "what leads out or in: `forward`, `egress` or `publish`",
     "wasi_sockets.bytes.sent": "bytes that the side that connected sent, and that were read",
-    "wasi_sockets.bytes.received": "bytes that the side that connected read",
+    "wasi_sockets.bytes.received": "bytes that were sent to the side that connected",
     "wasi_sockets.datagram.loss": "`full`: no room to receive it; `unmatched`: nobody there",
     "wasi_sockets.policy.use": "`connect`, `bind`, `lookup`...",
     "wasi_sockets.policy.reason": "why the policy denied it",

@@ -34,8 +34,9 @@ async def echo(stream: TcpStream) -> None:
         await stream.send_all(data)
 
 
+@pytest.mark.parametrize("thread", [False, True])
 async def test_one_request_is_one_trace(
-    recorded: Recording, wat_guest: Callable[[str], bytes], tmp_path: Path
+    recorded: Recording, wat_guest: Callable[[str], bytes], tmp_path: Path, thread: bool
 ) -> None:
     """Component -> service -> forward -> a real server."""
     file = tmp_path / "echo.wasm"
@@ -60,7 +61,9 @@ async def test_one_request_is_one_trace(
             network = Network("shop")
             await nursery.start(network.forward, 9000, ("127.0.0.1", real_port))
             await nursery.start(network.serve_tcp, service, 8080)
-            async with wasi_sockets.instantiate(linker, store, component, network=network) as guest:
+            async with wasi_sockets.instantiate(
+                linker, store, component, network=network, thread=thread
+            ) as guest:
                 assert await guest.call("round-trip", 8080) == 0
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()

@@ -168,7 +168,7 @@ def connection_left(connection: TcpConnection, now: float) -> None:
         span.set_attributes(
             {
                 "wasi_sockets.bytes.sent": connection.receive_pipe.delivered,
-                "wasi_sockets.bytes.received": connection.send_pipe.delivered,
+                "wasi_sockets.bytes.received": connection.send_pipe.delivered + connection.send_pipe.buffered,
             }
         )
         telemetry.end(span, error)
