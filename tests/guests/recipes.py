@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from debian import RUST, WASI_LIBC
-from toolchains import HERE, NODE_TOOLS, PYTHON_TOOLS, REDIS_PY, Toolchain, run
+from toolchains import H11, HERE, NODE_TOOLS, PYTHON_TOOLS, REDIS_PY, Toolchain, run
 from wit_text import with_wasi
 
 
@@ -158,6 +158,13 @@ GUESTS = (
         (HERE / "python-databases",),
         (PYTHON_TOOLS, REDIS_PY),
         _python("python-databases", REDIS_PY),
+    ),
+    Guest(
+        "static-site-controller",
+        "a Kubernetes controller on CPython, asyncio and h11",
+        (HERE / "static-site-controller",),
+        (PYTHON_TOOLS, H11),
+        _python("static-site-controller", H11),
     ),
     *(_c("c-echo", "echo.c", "echo client", version) for version in ("0.2.0", "0.2.12")),
     *(_c("c-server", "server.c", "server on one poll", version) for version in ("0.2.0", "0.2.12")),

@@ -173,6 +173,7 @@ class NodeTools(Toolchain):
 
 PYTHON_TOOLS = PythonTools("python", HERE / "requirements.txt")
 REDIS_PY = PythonPackages("redis-py", ("redis==6.4.0",))
+H11 = PythonPackages("h11", ("h11==0.16.0",))
 NODE_TOOLS = NodeTools("node", HERE / "package.json", HERE / "package-lock.json")
 
 
