@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from typing import Any, Final
 
+from service._tables import table
 from service._terminal import escaped
 from wasi_sockets.network import SocketAddress, SocketRecord
 
-__all__ = ["format_sockets", "sockets_as_json"]
+__all__ = ["age", "format_sockets", "sockets_as_json", "sockets_from_json"]
 
 _HEADINGS: Final = (
     "Proto",
@@ -43,20 +45,31 @@ def format_sockets(records: Iterable[SocketRecord]) -> str:
             record.state,
             _amount(record.received),
             _amount(record.sent),
-            _age(record.age),
+            age(record.age),
             "-" if record.owner is None else escaped(str(record.owner)),
         )
         for record in sorted(records, key=_order)
     )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(
-            cell.rjust(width) if heading in _RIGHT else cell.ljust(width)
-            for heading, cell, width in zip(_HEADINGS, row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    )
-    return "\n".join(lines) + "\n"
+    return table(rows, _RIGHT)
+
+
+def sockets_from_json(told: Iterable[dict[str, Any]]) -> list[SocketRecord]:
+    """The records that `sockets_as_json` told of; owners are only their names."""
+    return [
+        SocketRecord(
+            each["protocol"],
+            _address_from(each["local"]),
+            None if each["remote"] is None else _address_from(each["remote"]),
+            each["state"],
+            each["receive_queue"],
+            each["send_queue"],
+            each["owner"],
+            each["age"],
+            each["received"],
+            each["sent"],
+        )
+        for each in told
+    ]
 
 
 def sockets_as_json(records: Iterable[SocketRecord]) -> list[dict[str, Any]]:
@@ -94,6 +107,10 @@ def _address(address: SocketAddress) -> dict[str, str | int]:
     return {"ip": str(address.ip), "port": address.port}
 
 
+def _address_from(told: dict[str, Any]) -> SocketAddress:
+    return SocketAddress(ip_address(told["ip"]), told["port"])
+
+
 def _amount(octets: int) -> str:
     """A number of bytes in three digits or so: 0B, 999B, 1.0K, 340M."""
     number = float(octets)
@@ -104,7 +121,7 @@ def _amount(octets: int) -> str:
     return f"{number:.1f}{_BYTES[unit]}" if unit and number < 10 else f"{number:.0f}{_BYTES[unit]}"
 
 
-def _age(seconds: float) -> str:
+def age(seconds: float) -> str:
     """A time in its largest two units: 0.3s, 42s, 5m07s, 3h20m, 12d04h."""
     if seconds < 10:
         return f"{seconds:.1f}s"

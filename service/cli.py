@@ -16,6 +16,7 @@ from service._notations import allow_option, forward_option, publish_option
 from service._options import directory, environment, seconds, service_option
 from service._telemetry import LEVELS
 from service._terminal import escaped, escaped_lines, flush_output, say
+from service._workload_options import CONTROL_COMMANDS, add_control_parsers, add_up_parser
 from service.conformance import add_parser as add_conformance_parser
 
 __all__ = ["main"]
@@ -54,6 +55,8 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     _add_run(commands)
     _add_inspect(commands)
     _add_validate(commands)
+    add_up_parser(commands)
+    add_control_parsers(commands)
     add_conformance_parser(commands)
     _add_doctor(commands)
     return parser, commands.choices
@@ -218,6 +221,14 @@ def _dispatch(options: argparse.Namespace, guest_arguments: list[str]) -> int:
         except argparse.ArgumentTypeError as error:
             raise CommandError(f"--env {error}", USAGE) from error
         return run(options, guest_arguments)
+    if options.command == "up":
+        from service._up import up
+
+        return up(options)
+    if options.command in CONTROL_COMMANDS:
+        from service._control_commands import control
+
+        return control(options)
     if options.command == "conformance":
         from service.conformance import conformance
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from service.hosting._feeds import Feed, OutputLine
 from service.hosting._host import Host
-from service.hosting._states import Event, ServiceStatus, State, WorkloadStatus
+from service.hosting._states import ENDED, Event, ServiceStatus, State, WorkloadStatus
 from service.hosting._workload import Workload, WorkloadError
 
 __all__ = [
+    "ENDED",
     "Event",
     "Feed",
     "Host",

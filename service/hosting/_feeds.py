@@ -49,6 +49,13 @@ class Feed(Generic[_T]):
     def __init__(self, size: int) -> None:
         self._last: Final[deque[_T]] = deque(maxlen=size)
         self._followers: Final[dict[_Follower[_T], None]] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """Nothing more comes: who follows gets what it has not seen yet, then the end. Idempotent."""
+        self._closed = True
+        for follower in self._followers:
+            follower.close()
 
     def publish(self, item: _T) -> None:
         """Add an item. Never waits."""
@@ -63,8 +70,10 @@ class Feed(Generic[_T]):
 
     @contextmanager
     def follow(self) -> Iterator[AsyncIterator[_T]]:
-        """Everything published within the block, without end: ``async for item in items``."""
+        """Everything published within the block, until the feed is closed: ``async for item in items``."""
         follower: _Follower[_T] = _Follower()
+        if self._closed:
+            follower.close()
         self._followers[follower] = None
         try:
             yield follower
@@ -76,6 +85,11 @@ class _Follower(AsyncIterator[_T]):
     def __init__(self) -> None:
         self._items: Final[deque[_T]] = deque(maxlen=_MAX_BEHIND)
         self._changed = trio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        self._closed = True
+        self._changed.set()
 
     def put(self, item: _T) -> None:
         self._items.append(item)
@@ -84,6 +98,8 @@ class _Follower(AsyncIterator[_T]):
     async def __anext__(self) -> _T:
         await trio.lowlevel.checkpoint()
         while not self._items:
+            if self._closed:
+                raise StopAsyncIteration
             self._changed = trio.Event()
             await self._changed.wait()
         return self._items.popleft()

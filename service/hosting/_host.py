@@ -93,12 +93,19 @@ class Host(AbstractAsyncContextManager["Host"]):
                 await self.stop()
             except BaseException:
                 self._kill(nursery)
-                await manager.__aexit__(None, None, None)
+                await self._end(manager)
                 raise
         else:
             self._kill(nursery)
-        # Without the block's own error, which so goes on as it is and in no group.
-        await manager.__aexit__(None, None, None)
+        await self._end(manager)
+
+    async def _end(self, manager: AbstractAsyncContextManager[trio.Nursery]) -> None:
+        try:
+            # Without the block's own error, which so goes on as it is and in no group.
+            await manager.__aexit__(None, None, None)
+        finally:
+            self.events.close()
+            self.lines.close()
 
     def _kill(self, nursery: trio.Nursery) -> None:
         for workload in self._workloads.values():

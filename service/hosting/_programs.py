@@ -87,12 +87,14 @@ class Program(ABC):
     Attributes:
         kind: for listings.
         name: the service's.
+        stage: what is being done to have what it needs; "" otherwise.
     """
 
     kind: ClassVar[str]
 
     def __init__(self, name: str, place: Place) -> None:
         self.name: Final = name
+        self.stage = ""
         self._place: Final = place
 
     @property
@@ -173,8 +175,13 @@ class ComponentProgram(Program):
         if code.image is not None:
             if place.pull is None:
                 raise CannotStartError(f"{code.image}: this host pulls no images")
+            self.stage = f"pulling {code.image}"
             source = await place.pull(code, self.name)
-        load = partial(wasi_sockets.load, place.engine, cache=place.cache)
+
+        def begin(stage: str) -> None:
+            self.stage = stage
+
+        load = partial(wasi_sockets.load, place.engine, cache=place.cache, progress=begin)
         try:
             self._component = await trio.to_thread.run_sync(load, source, abandon_on_cancel=True)
         except FileNotFoundError as error:
@@ -187,6 +194,8 @@ class ComponentProgram(Program):
             raise CannotStartError(
                 f"{_source_name(code)}: wasmtime does not accept the component: {error}"
             ) from error
+        finally:
+            self.stage = ""
 
     def forget(self) -> None:
         self._component = None

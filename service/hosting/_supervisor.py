@@ -92,7 +92,7 @@ class Supervisor:
             self.name,
             "run" if isinstance(self.spec, ComponentSpec) else self.program.kind,
             self.state,
-            self._reason,
+            self._reason or self.program.stage,
             trio.current_time() - self._since,
             max(0, self._incarnation - 1),
             self._ports,

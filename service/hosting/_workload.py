@@ -105,6 +105,21 @@ class Workload:
                     f"{self.id}: {spec.name} is {status.state}: {status.reason or 'by itself'}"
                 )
 
+    async def until(self, service: str, *states: State) -> State:
+        """Wait until a service, or a component, is in one of these states. A checkpoint.
+
+        Raises:
+            WorkloadError: there is no such service.
+        """
+        return await self._supervisor(service).until(*states)
+
+    def _supervisor(self, service: str) -> Supervisor:
+        supervisor = self._supervisors.get(service)
+        if supervisor is None:
+            known = ", ".join(self._supervisors)
+            raise WorkloadError(f"{self.id} has no service {service!r}; it has {known}")
+        return supervisor
+
     async def wait(self) -> bool:
         """Wait until nothing of it runs any more, nor will by itself.
 
@@ -125,10 +140,7 @@ class Workload:
         Raises:
             WorkloadError: there is no such service, or the workload is told to stop.
         """
-        supervisor = self._supervisors.get(service)
-        if supervisor is None:
-            known = ", ".join(self._supervisors)
-            raise WorkloadError(f"{self.id} has no service {service!r}; it has {known}")
+        supervisor = self._supervisor(service)
         try:
             supervisor.restart(anew=anew)
         except RuntimeError as error:

@@ -1,0 +1,95 @@
+"""The options of `wasi-sockets up`, and of the commands that ask running hosts."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Final
+
+from service._options import seconds
+from service._terminal import escaped
+
+__all__ = ["CONTROL_COMMANDS", "add_control_parsers", "add_up_parser"]
+
+CONTROL_COMMANDS: Final = ("ps", "netstat", "logs", "restart", "stop")
+
+_WORKLOAD_HELP: Final = "its name, or NAMESPACE/NAME"
+_EPILOG: Final = "exit codes: 0; 2 for wrong options; 125 when no host could be asked, or it refused."
+_UP_EPILOG: Final = """\
+exit codes: 0 when everything has ended in order, or was told to stop by 'wasi-sockets stop' or SIGTERM; 1 when
+something has failed for good; 130 after Ctrl-C; 2 for wrong options; 125 when a workload cannot be started; 126 when a
+file says something that cannot be meant; 127 when it is not there."""
+
+
+def add_up_parser(commands: Any) -> None:
+    """The parser of `up`."""
+    parser = commands.add_parser(
+        "up",
+        help="run the workloads of a file",
+        description="Run workloads until all has ended, or until Ctrl-C or SIGTERM: then connections may finish first."
+        " A second Ctrl-C ends everything at once. 'ps', 'logs', 'netstat', 'restart' and 'stop' work meanwhile, from"
+        " elsewhere.",
+        epilog=_UP_EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="workload files; see docs/workloads.md")
+    parser.add_argument(
+        "--watch", action="store_true", help="restart what changes on disk: components and files"
+    )
+    parser.add_argument(
+        "--until-done", action="store_true", help="stop the services once all components have done their work"
+    )
+    parser.add_argument(
+        "--grace",
+        type=seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="for finishing, when told to stop; 10 by default",
+    )
+    parser.add_argument("--no-cache", action="store_true", help="neither use nor keep compiled code")
+    parser.add_argument(
+        "--json", action="store_true", help="print events and output as JSON, an object a line"
+    )
+
+
+def add_control_parsers(commands: Any) -> None:
+    """The parsers of these commands."""
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = commands.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=_EPILOG, allow_abbrev=False
+        )
+        parser.add_argument("--json", action="store_true", help="print JSON, an object a line")
+        parser.add_argument(
+            "--host",
+            type=int,
+            metavar="PID",
+            help="ask the host of this process only; all of yours by default",
+        )
+        return parser
+
+    add("ps", "show what runs: workloads, their services and states").add_argument(
+        "workload", nargs="?", default="", metavar="WORKLOAD", help=_WORKLOAD_HELP
+    )
+    add("netstat", "show the sockets of workloads").add_argument(
+        "workload", nargs="?", default="", metavar="WORKLOAD", help=_WORKLOAD_HELP
+    )
+    logs = add("logs", "show what services wrote, and what the host said of them")
+    logs.add_argument("service", nargs="?", default="", metavar="WORKLOAD[:SERVICE]", help=_WORKLOAD_HELP)
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+    logs.add_argument("-n", "--lines", type=_count, metavar="COUNT", help="only the last ones")
+    restart = add("restart", "end services of a workload, and start them at once")
+    restart.add_argument("service", metavar="WORKLOAD[:SERVICE]", help=_WORKLOAD_HELP)
+    restart.add_argument(
+        "--anew", action="store_true", help="load their components again, which may have changed"
+    )
+    stop = add("stop", "let a workload finish what it does, and end it")
+    stop.add_argument("workload", metavar="WORKLOAD", help=f"{_WORKLOAD_HELP}; 'all' for all")
+    stop.add_argument(
+        "--grace", type=seconds, default=10.0, metavar="SECONDS", help="for finishing; 10 by default"
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{escaped(text)!r} is no count of lines")
+    return int(text)

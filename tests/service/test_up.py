@@ -1,0 +1,338 @@
+"""`wasi-sockets up` and the commands that ask it, each as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+
+GuestFile = Callable[[str], Path]
+
+HANDLER = """
+async def shout(stream):
+    async for data in stream:
+        await stream.send_all(data.upper())
+"""
+
+
+class Running:
+    """A host that runs, with what it has printed so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.printed: list[dict[str, Any]] = []
+
+    def until(self, **wanted: Any) -> dict[str, Any]:
+        """Read on until a line of JSON has these entries; what the host says of itself is left out."""
+        if self.process.stdout is None:
+            raise ValueError("no output")
+        for line in self.process.stdout:
+            told = json.loads(line)
+            self.printed.append(told)
+            if wanted.items() <= told.items():
+                return told
+        raise AssertionError(f"it ended without {wanted}: {self.printed}")
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+class Place:
+    """A directory with workload files, and a control directory of its own."""
+
+    def __init__(self, directory: Path, control: Path) -> None:
+        self.directory = directory
+        self.environment = {
+            **os.environ,
+            "WASI_SOCKETS_CONTROL": str(control),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        self.started: list[Running] = []
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.directory / name
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    def popen(self, *words: str, **more: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "service", *words],
+            cwd=self.directory,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            **more,
+        )
+
+    def up(self, *words: str) -> Running:
+        running = Running(self.popen("up", "--json", *words))
+        self.started.append(running)
+        return running
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        with self.popen(*words, stderr=subprocess.PIPE) as process:
+            out, err = process.communicate(timeout=60)
+            return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def ask(self, *words: str) -> list[dict[str, Any]]:
+        done = self.run(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture
+def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    place = Place(tmp_path, tmp_path_factory.mktemp("c") / "control")
+    place.write("wares.py", HANDLER)
+    try:
+        yield place
+    finally:
+        for running in place.started:
+            running.process.kill()
+            running.process.communicate()
+
+
+SERVICE = """\
+    name: shop
+    services:
+      api: {handler: "wares:shout", ports: [7]}
+"""
+
+
+def test_what_has_ended_in_order_or_failed_ends_it(place: Place, guest_file: GuestFile) -> None:
+    echo = guest_file("c-echo-0.2.0")
+    work = f"components:\n  echo: {{component: '{echo}', arguments: [127.0.0.1, '7'], after: [api]}}\n"
+    place.write("good.yaml", textwrap.dedent(SERVICE) + work)
+    done = place.run("up", "good.yaml", "--until-done")
+    assert (done.returncode, done.stdout) == (0, "shop/echo | echoed 32 bytes in 1 round trips\n"), (
+        done.stderr
+    )
+    assert "wasi-sockets: shop/api: ready" in done.stderr
+    place.write(
+        "bad.yaml", f"name: bad\ncomponents:\n  echo: {{component: '{echo}', arguments: [127.0.0.1, '7']}}\n"
+    )
+    done = place.run("up", "bad.yaml")
+    assert (done.returncode, done.stdout) == (1, "bad/echo | finish-connect failed with code 14\n")
+    assert "bad/echo: failed: it exited with code 1" in done.stderr
+
+
+def test_a_running_host_is_seen_and_steered(place: Place) -> None:
+    place.write("shop.yaml", SERVICE)
+    assert "nothing runs" in place.run("ps").stdout
+    running = place.up("shop.yaml")
+    running.until(service="api", state="ready")
+    (told,) = place.ask("ps")
+    assert told["host"] == running.process.pid
+    assert (told["namespace"], told["name"]) == ("default", "shop")
+    assert [(each["name"], each["state"], each["ports"]) for each in told["services"]] == [
+        ("api", "ready", [7])
+    ]
+    (told,) = place.ask("netstat", "shop")
+    assert {(each["state"], each["owner"]) for each in told["sockets"]} == {("listening", "default/shop/api")}
+    table = place.run("netstat").stdout.splitlines()
+    assert table[0] == "default/shop"
+    assert table[1].split()[:4] == ["Proto", "Recv-Q", "Send-Q", "Local"]
+    assert len(table) == 4
+    assert place.ask("restart", "default/shop:api") == [{"restarted": "default/shop/api"}]
+    running.until(service="api", state="ready", incarnation=2)
+    assert place.run("ps", "shop").stdout.splitlines()[1].split()[:4] == [
+        "default/shop",
+        "api",
+        "handler",
+        "ready",
+    ]
+    assert place.ask("stop", "shop") == [{"stopped": "default/shop"}]
+    assert running.process.wait(20) == 0
+    assert "nothing runs" in place.run("ps").stdout
+
+
+def test_what_services_wrote_can_be_read_and_followed(place: Place, guest_file: GuestFile) -> None:
+    echo = guest_file("c-echo-0.2.0")
+    work = f"components:\n  echo: {{component: '{echo}', arguments: [127.0.0.1, '7'], after: [api]}}\n"
+    place.write("shop.yaml", textwrap.dedent(SERVICE) + work)
+    running = place.up("shop.yaml")
+    running.until(service="echo", state="completed")
+    (line,) = place.ask("logs", "shop:echo")
+    assert (line["stream"], line["text"]) == ("stdout", "echoed 32 bytes in 1 round trips")
+    assert place.ask("logs", "shop:api") == []
+    assert place.ask("logs", "shop", "--lines", "0") == []
+    shown = place.run("logs", "shop").stdout
+    assert shown.rstrip().endswith("default/shop:echo | echoed 32 bytes in 1 round trips")
+    with place.popen("logs", "shop:echo", "--follow") as following:
+        if following.stdout is None:
+            raise ValueError("no output")
+        assert "echoed" in following.stdout.readline()
+        place.ask("restart", "shop:echo")
+        assert "echoed" in following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        assert following.wait(20) == 130
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["ps", "store"], "there is no workload 'store'"),
+        (["netstat", "store"], "there is no workload 'store'"),
+        (["restart", "shop:db"], "default/shop has no service 'db'; it has api"),
+        (["logs", "shop:db"], "default/shop has no service 'db'; it has api"),
+        (["stop", "store"], "there is no workload 'store'"),
+        (["ps", "--host", "1"], "process 1 is no host of yours"),
+    ],
+)
+def test_what_is_not_there_is_said(place: Place, words: list[str], message: str) -> None:
+    place.write("shop.yaml", SERVICE)
+    place.up("shop.yaml").until(service="api", state="ready")
+    done = place.run(*words)
+    assert done.returncode == 125
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_lets_connections_finish(place: Place, number: int, code: int) -> None:
+    place.write("shop.yaml", SERVICE + "    publish: ['0:7']\n")
+    running = place.up("shop.yaml")
+    running.until(service="api", state="ready")
+    with _connected(place) as client:
+        running.process.send_signal(number)
+        running.until(service="api", state="stopping")
+        client.sendall(b"last")
+        assert client.recv(100) == b"LAST"
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(client.getpeername())
+    assert running.process.wait(20) == code
+
+
+def test_a_second_signal_ends_everything_at_once(place: Place) -> None:
+    place.write("shop.yaml", SERVICE + "    publish: ['0:7']\n")
+    running = place.up("shop.yaml", "--grace", "3600")
+    running.until(service="api", state="ready")
+    with _connected(place) as client:
+        running.process.send_signal(signal.SIGINT)
+        running.until(service="api", state="stopping")
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(20) == 130
+        with pytest.raises(ConnectionResetError):
+            client.recv(100)
+
+
+def test_watch_restarts_what_changes(place: Place, guest_file: GuestFile) -> None:
+    component = place.directory / "work.wasm"
+    component.write_bytes(guest_file("c-echo-0.2.0").read_bytes())
+    text = textwrap.dedent(SERVICE) + (
+        "components:\n  work: {component: work.wasm, arguments: [127.0.0.1, '7'], after: [api]}\n"
+    )
+    place.write("shop.yaml", text)
+    running = place.up("shop.yaml", "--watch")
+    running.until(service="work", state="completed", incarnation=1)
+    component.write_bytes(guest_file("c-echo-0.2.12").read_bytes())
+    running.until(service="work", state="completed", incarnation=2)
+    place.write("shop.yaml", text.replace("ports: [7]", "ports: [8]"))
+    running.until(service="api", state="stopped")
+    running.until(service="work", state="failed")
+    (told,) = place.ask("ps")
+    assert told["services"][0]["ports"] == [8]
+    place.write("shop.yaml", "name: shop\nservices: 3\n")
+    place.write("shop.yaml", text)
+    running.until(service="work", state="completed", incarnation=1)
+    assert running.end() == 0
+
+
+def test_files_that_cannot_be_used_are_refused_before_anything_starts(place: Place) -> None:
+    place.write("shop.yaml", SERVICE)
+    place.write("bad.yaml", "name: shop\nservices: {api: {handler: 3}}\n")
+    for words, code, message in (
+        (["missing.yaml"], 127, "missing.yaml: no such file"),
+        (["shop.yaml", "bad.yaml"], 126, "bad.yaml:2:"),
+        (["shop.yaml", "shop.yaml"], 125, "default/shop runs already"),
+        ([], 2, "FILE"),
+    ):
+        done = place.run("up", *words)
+        assert done.returncode == code, done.stderr
+        assert message in done.stderr
+
+
+def test_the_control_socket_is_only_this_users_and_bounded(place: Place) -> None:
+    place.write("shop.yaml", SERVICE)
+    running = place.up("shop.yaml")
+    running.until(service="api", state="ready")
+    control = Path(place.environment["WASI_SOCKETS_CONTROL"])
+    assert stat.S_IMODE(control.stat().st_mode) == 0o700
+    path = control / f"{running.process.pid}.sock"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for request, message in (
+        (b"x" * 100_000, "one line of JSON"),
+        (b"\n", "no JSON"),
+        (b"[" * 10_000 + b"\n", "no JSON"),
+        (b"[]\n", "a JSON object"),
+        (b'{"command": "format"}\n', "there is no command 'format'"),
+        (b'{"command": ["ps"]}\n', "there is no command"),
+        (b'{"command": "ps", "workload": 3}\n', "workload must be a string"),
+        (b'{"command": "stop", "workload": "shop", "within": "x"}\n', "within must be a number"),
+        (b'{"command": "ps"', "with its line end"),
+    ):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(os.fspath(path))
+            try:
+                client.sendall(request)
+                client.shutdown(socket.SHUT_WR)
+            except BrokenPipeError:
+                pass  # it has heard enough
+            answer = json.loads(_all(client.makefile()))
+            assert message in answer["error"], request[:40]
+    idle = []
+    for _ in range(40):
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(os.fspath(path))
+        idle.append(client)
+    refused = place.run("ps")
+    for client in idle:
+        client.close()
+    assert refused.returncode == 125
+    assert "try again later" in refused.stderr
+    assert [each["name"] for each in place.ask("ps")] == ["shop"]
+    assert running.end() == 0
+    assert not path.exists()
+
+
+def test_a_directory_that_others_may_use_is_refused(place: Place) -> None:
+    control = Path(place.environment["WASI_SOCKETS_CONTROL"])
+    control.mkdir(mode=0o755)
+    control.chmod(0o755)
+    place.write("shop.yaml", SERVICE)
+    done = place.run("ps")
+    assert done.returncode == 125
+    assert f"others may look into {control}; do: chmod 700 {control}" in done.stderr
+    control.chmod(0o700)
+    (control / "4194305.sock").touch()  # no process has this number
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(os.fspath(control / "4194304.sock"))
+    stale.close()
+    assert "nothing runs" in place.run("ps").stdout
+    assert not (control / "4194304.sock").exists()
+
+
+def _connected(place: Place) -> socket.socket:
+    (told,) = place.ask("ps")
+    (real,) = told["published"]
+    host, _, port = real.rpartition(":")
+    client = socket.create_connection((host, int(port)))
+    client.sendall(b"first")
+    assert client.recv(100) == b"FIRST"
+    return client
+
+
+def _all(file: TextIO) -> str:
+    with file:
+        return file.read()
