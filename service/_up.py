@@ -17,6 +17,7 @@ import trio
 
 from service._bridges import warnings_told
 from service._exits import CANNOT_RUN, FAILED, NOT_FOUND, SIGNALLED, CommandError
+from service._telemetry import console_level, telemetry_from_environment
 from service._terminal import escaped, say
 from service._watching import Watched
 from service.control import ControlDirectoryError, event_as_json, line_as_json, serve_control
@@ -30,6 +31,8 @@ _FAILED_WORK: Final = 1
 _TOLD_WITHIN: Final = 2.0
 _QUIET: Final = frozenset({State.STARTING, State.STOPPING})
 """States that say nothing new to somebody who looks at a console."""
+_LOGGED: Final = frozenset({State.BACKING_OFF, State.FAILED, State.DEGRADED})
+"""States that the library's log tells of, as warnings and errors."""
 
 
 def up(options: argparse.Namespace) -> int:
@@ -43,7 +46,7 @@ def up(options: argparse.Namespace) -> int:
     """
     specs = [spec for file in options.files for spec in read(file)]
     try:
-        with warnings_told():
+        with warnings_told(console_level(options.log_level)), telemetry_from_environment():
             return trio.run(_Command(options, specs).run)
     except BaseExceptionGroup as group:
         if group.subgroup(KeyboardInterrupt) is not None:
@@ -246,7 +249,7 @@ class _Console:
     async def event(self, event: Event) -> None:
         if self._json:
             await self._write(sys.stdout, [json.dumps(event_as_json(event))])
-        elif event.state not in _QUIET or event.reason:
+        elif event.state not in _LOGGED and (event.state not in _QUIET or event.reason):
             why = f": {event.reason}" if event.reason else ""
             await self.say(f"{_short(event.workload)}/{event.service}: {event.state}{why}")
 
