@@ -6,6 +6,7 @@ import argparse
 from typing import Any, Final
 
 from service._options import seconds
+from service._telemetry import LEVELS
 from service._terminal import escaped
 
 __all__ = ["CONTROL_COMMANDS", "add_control_parsers", "add_up_parser"]
@@ -44,6 +45,12 @@ def add_up_parser(commands: Any) -> None:
         default=10.0,
         metavar="SECONDS",
         help="for finishing, when told to stop; 10 by default",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=LEVELS,
+        help="what is said on standard error beside output and events: warnings and worse by default, or as"
+        " WASI_SOCKETS_LOG says",
     )
     parser.add_argument("--no-cache", action="store_true", help="neither use nor keep compiled code")
     parser.add_argument(

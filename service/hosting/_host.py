@@ -19,7 +19,8 @@ from service.hosting._programs import Place
 from service.hosting._states import Event
 from service.hosting._volumes import Volumes
 from service.hosting._workload import Workload, WorkloadError
-from service.spec import ComponentCode, WorkloadSpec
+from service.oci import Credentials
+from service.spec import WorkloadSpec
 from wasi_sockets import Network, Policy, telemetry
 
 __all__ = ["Host"]
@@ -40,7 +41,7 @@ class Host(AbstractAsyncContextManager["Host"]):
         engine: from ``wasmtime.Engine(wasi_sockets.config())``; one of its own by default.
         cache: as for `wasi_sockets.load`.
         output: takes what guests write and what the host says, some lines at a time; guests wait for it.
-        pull: gives the bytes of a component's image; without it images are refused.
+        secrets: credentials for registries, by the names that workloads call them.
         stop_within: seconds that workloads have, at the end of the block, to finish what they do.
         random: where the jitter of restarts comes from.
 
@@ -55,7 +56,7 @@ class Host(AbstractAsyncContextManager["Host"]):
         engine: wasmtime.Engine | None = None,
         cache: bool | str = True,
         output: Callable[[Sequence[OutputLine]], Awaitable[object]] | None = None,
-        pull: Callable[[ComponentCode, str], Awaitable[bytes]] | None = None,
+        secrets: Mapping[str, Credentials] | None = None,
         stop_within: float = 10.0,
         random: Random | None = None,
     ) -> None:
@@ -64,7 +65,7 @@ class Host(AbstractAsyncContextManager["Host"]):
         self._engine = engine
         self._cache: Final = cache
         self._output: Final = output
-        self._pull: Final = pull
+        self._secrets: Final = dict(secrets or {})
         self._stop_within: Final = stop_within
         self._random: Final = random or Random()
         self._workloads: Final[dict[str, Workload]] = {}
@@ -149,7 +150,7 @@ class Host(AbstractAsyncContextManager["Host"]):
                 await trio.lowlevel.checkpoint()
 
         volumes = Volumes()
-        place = Place(spec.id, network, self._engine, self._cache, self._pull, volumes.directory, say)
+        place = Place(spec.id, network, self._engine, self._cache, self._secrets, volumes.directory, say)
         workload = Workload(spec, network, place, volumes, self.events.publish, self._random)
         self._workloads[spec.id] = workload
         failure: WorkloadError | None = None

@@ -19,8 +19,12 @@ from service._exits import CANNOT_RUN
 from service._serving import split_failure, until_unconnected
 from service.hosting._feeds import Lines, OutputStream
 from service.identity import acting_as
+from service.oci import Credentials, PullError, pull
 from service.spec import ComponentCode, Volume
 from wasi_sockets import Limits, Network, TcpListener, WasiSocketsError
+
+_TRANSIENT: Final = ("unreachable", "bad-answer", "cache")
+"""Reasons for which an image cannot be had now, and perhaps later."""
 
 __all__ = ["CannotStartError", "ComponentProgram", "Ending", "Owner", "Place", "Program"]
 
@@ -56,7 +60,7 @@ class Place:
         network: the workload's.
         engine: for its components.
         cache: as for `wasi_sockets.load`.
-        pull: gives the bytes of an image; None where images cannot be had.
+        secrets: credentials for registries, by name.
         directory: gives the directory behind what a component is to be given, which may be a volume.
         say: takes lines of output of a service.
     """
@@ -65,7 +69,7 @@ class Place:
     network: Network
     engine: wasmtime.Engine
     cache: bool | str
-    pull: Callable[[ComponentCode, str], Awaitable[bytes]] | None
+    secrets: Mapping[str, Credentials]
     directory: Callable[[str | os.PathLike[str] | Volume], str | os.PathLike[str]]
     say: Callable[[str, OutputStream, Sequence[str]], Awaitable[object]]
 
@@ -171,12 +175,7 @@ class ComponentProgram(Program):
             await trio.lowlevel.checkpoint()
             return
         code, place = self._code, self._place
-        source = code.source
-        if code.image is not None:
-            if place.pull is None:
-                raise CannotStartError(f"{code.image}: this host pulls no images")
-            self.stage = f"pulling {code.image}"
-            source = await place.pull(code, self.name)
+        source = code.source if code.image is None else await self._pulled(code.image)
 
         def begin(stage: str) -> None:
             self.stage = stage
@@ -196,6 +195,29 @@ class ComponentProgram(Program):
             ) from error
         finally:
             self.stage = ""
+
+    async def _pulled(self, image: str) -> bytes:
+        code = self._code
+
+        def progress(done: int, total: int) -> None:
+            self.stage = f"pulling {image} ({100 * done // max(1, total)} %)"
+
+        self.stage = f"pulling {image}"
+        try:
+            pulled = await pull(
+                image,
+                policy=code.pull,
+                secret=code.pull_secret,
+                secrets=self._place.secrets,
+                progress=progress,
+            )
+        except PullError as error:
+            if error.reason in _TRANSIENT:
+                raise
+            raise CannotStartError(str(error)) from error
+        except (ValueError, ModuleNotFoundError) as error:
+            raise CannotStartError(str(error)) from error
+        return pulled.wasm
 
     def forget(self) -> None:
         self._component = None

@@ -123,7 +123,9 @@ async def test_what_cannot_run_is_not_tried_again(engine: wasmtime.Engine, tmp_p
         (ComponentCode(damaged), "damaged.wasm: "),
         (ComponentCode(ADDER), "the component exports no wasi:cli/run"),
         (ComponentCode(ADDER, call=ExportCall("sub")), "does not export 'sub'"),
-        (ComponentCode(image="registry.example.com/shop:1"), "this host pulls no images"),
+        (ComponentCode(image="example.com/shop:1", pull="never"), "not in the image cache"),
+        (ComponentCode(image="example.com/Shop:1"), "example.com/Shop:1"),
+        (ComponentCode(image="example.com/shop:1", pull_secret="key"), "no pull secret 'key'"),
         (ComponentCode(b'(component (import "a" (func)))'), "cannot be run: "),
     ):
         async with Host(engine=engine) as host:
