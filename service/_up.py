@@ -31,8 +31,6 @@ _FAILED_WORK: Final = 1
 _TOLD_WITHIN: Final = 2.0
 _QUIET: Final = frozenset({State.STARTING, State.STOPPING})
 """States that say nothing new to somebody who looks at a console."""
-_LOGGED: Final = frozenset({State.BACKING_OFF, State.FAILED, State.DEGRADED})
-"""States that the library's log tells of, as warnings and errors."""
 
 
 def up(options: argparse.Namespace) -> int:
@@ -249,7 +247,7 @@ class _Console:
     async def event(self, event: Event) -> None:
         if self._json:
             await self._write(sys.stdout, [json.dumps(event_as_json(event))])
-        elif event.state not in _LOGGED and (event.state not in _QUIET or event.reason):
+        elif event.state not in _QUIET or event.reason:
             why = f": {event.reason}" if event.reason else ""
             await self.say(f"{_short(event.workload)}/{event.service}: {event.state}{why}")
 
