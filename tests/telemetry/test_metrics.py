@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -180,6 +182,18 @@ async def test_a_guest_that_only_computes_is_seen_to_yield(
     slow = recorded.points("wasi_sockets.guest.poll.duration")[OURS]
     assert isinstance(slow, HistogramDataPoint)
     assert slow.sum >= 0.001 * slow.count
+
+
+def test_a_network_that_is_refused_counts_nothing(
+    recorded: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignored: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    with pytest.raises(ValueError, match="buffer_size"):
+        NetworkCore(buffer_size=0)
+    gc.collect()
+    assert ignored == []
+    assert recorded.spans() == []
 
 
 def test_what_a_network_counted_outlives_it(recorded: Recording) -> None:

@@ -100,7 +100,8 @@ class NetworkCore:
         telemetry.observe(self)
 
     def __del__(self) -> None:
-        telemetry.retire(self)
+        if hasattr(self, "_workload"):  # else it never came to be
+            telemetry.retire(self)
 
     def __repr__(self) -> str:
         return f"<Network {self.name!r}{', closed' if self.closed else ''}>"
