@@ -113,6 +113,21 @@ def test_what_is_left_is_sent_after_ctrl_c(environment: dict[str, str], guest_fi
     assert [record.body.string_value for record in received.records] == ["ready"]
 
 
+def test_a_receiver_that_is_not_there_is_said_and_changes_nothing(
+    environment: dict[str, str], guest_file: Files
+) -> None:
+    ended = run(
+        environment,
+        *(guest_file("c-echo-0.2.12"), "--service", "8080=echo"),
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
+    )
+    assert (ended.returncode, ended.stdout) == (0, "echoed 32 bytes in 1 round trips\n")
+    said = ended.stderr.splitlines()
+    assert said
+    assert all(line.startswith("wasi-sockets: ") for line in said), said
+    assert any("could not be sent within" in line or "Failed to export" in line for line in said)
+
+
 _IMPORTED = """
 import sys
 from service.cli import main
