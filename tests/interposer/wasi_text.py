@@ -10,6 +10,7 @@ from tests import text_format
 from wasi_sockets.component.layout import core_signature, has_pointers
 from wasi_sockets.component.reader import read_component
 from wasi_sockets.component.types import FunctionType
+from wasi_sockets.conformance import interfaces
 from wasi_sockets.interposer.flow import FunctionEntity, InstanceEntity, look_through
 
 NEWEST = "0.2.12"
@@ -26,102 +27,32 @@ class Interface:
 
 
 _ERROR, _POLL, _STREAMS = "wasi:io/error", "wasi:io/poll", "wasi:io/streams"
-_NETWORK, _TCP, _UDP = "wasi:sockets/network", "wasi:sockets/tcp", "wasi:sockets/udp"
-
-_CODES = (
-    "unknown access-denied not-supported invalid-argument out-of-memory timeout concurrency-conflict not-in-progress"
-    " would-block invalid-state new-socket-limit address-not-bindable address-in-use remote-unreachable"
-    " connection-refused connection-reset connection-aborted datagram-too-large name-unresolvable"
-    " temporary-resolver-failure permanent-resolver-failure"
-)
 
 
-def _methods(resource: str, **functions: str) -> dict[str, str]:
-    receiver = f'(param "self" (borrow ${resource})) '
-    return {
-        f"[method]{resource}.{name.replace('_', '-')}": receiver + text for name, text in functions.items()
-    }
+def _declared(name: str, more: Mapping[str, str] | None = None) -> Interface:
+    """What the conformance checks know of an interface, and functions that they do not call."""
+    declared = interfaces.INTERFACES[name]
+    resources = [f'(export "{each}" (type ${each} (sub resource)))' for each in declared.resources]
+    functions = {each.name: each.type for each in interfaces.FUNCTIONS.values() if each.interface == name}
+    return Interface(declared.uses, " ".join([*resources, declared.types]), {**functions, **(more or {})})
 
 
-def _setters(names: str, valtype: str) -> dict[str, str]:
-    found = {}
-    for name in names.split():
-        found[name] = f"(result (result {valtype} (error $error-code)))"
-        found[f"set_{name}"] = f'(param "value" {valtype}) (result (result (error $error-code)))'
-    return found
-
-
-_UNIT = "(result (result (error $stream-error)))"
-_COUNT = "(result (result u64 (error $stream-error)))"
-_BYTES = "(result (result (list u8) (error $stream-error)))"
-_POLLABLE = "(result (own $pollable))"
-_DONE = "(result (result (error $error-code)))"
-_ADDRESS = "(result (result $ip-socket-address (error $error-code)))"
-_BIND = '(param "network" (borrow $network)) (param "local-address" $ip-socket-address) ' + _DONE
+_CLOCK, _STDERR = "wasi:clocks/monotonic-clock", "wasi:cli/stderr"
 
 INTERFACES: Mapping[str, Interface] = {
-    _ERROR: Interface(
-        (),
-        '(export "error" (type $error (sub resource)))',
-        _methods("error", to_debug_string="(result string)"),
-    ),
-    _POLL: Interface(
-        (),
-        '(export "pollable" (type $pollable (sub resource)))',
+    _ERROR: _declared(_ERROR),
+    _POLL: _declared(_POLL),
+    _STREAMS: _declared(_STREAMS),
+    _CLOCK: _declared(
+        _CLOCK,
         {
-            "poll": '(param "in" (list (borrow $pollable))) (result (list u32))',
-            **_methods("pollable", ready="(result bool)", block=""),
-        },
-    ),
-    _STREAMS: Interface(
-        ((_ERROR, "error"), (_POLL, "pollable")),
-        '(type $failure (variant (case "last-operation-failed" (own $error)) (case "closed")))'
-        ' (export "stream-error" (type $stream-error (eq $failure)))'
-        ' (export "input-stream" (type $input-stream (sub resource)))'
-        ' (export "output-stream" (type $output-stream (sub resource)))',
-        {
-            **_methods(
-                "input-stream",
-                read='(param "len" u64) ' + _BYTES,
-                blocking_read='(param "len" u64) ' + _BYTES,
-                skip='(param "len" u64) ' + _COUNT,
-                blocking_skip='(param "len" u64) ' + _COUNT,
-                subscribe=_POLLABLE,
-            ),
-            **_methods(
-                "output-stream",
-                check_write=_COUNT,
-                write='(param "contents" (list u8)) ' + _UNIT,
-                blocking_write_and_flush='(param "contents" (list u8)) ' + _UNIT,
-                flush=_UNIT,
-                blocking_flush=_UNIT,
-                subscribe=_POLLABLE,
-                write_zeroes='(param "len" u64) ' + _UNIT,
-                blocking_write_zeroes_and_flush='(param "len" u64) ' + _UNIT,
-                splice='(param "src" (borrow $input-stream)) (param "len" u64) ' + _COUNT,
-                blocking_splice='(param "src" (borrow $input-stream)) (param "len" u64) ' + _COUNT,
-            ),
-        },
-    ),
-    "wasi:clocks/monotonic-clock": Interface(
-        ((_POLL, "pollable"),),
-        "",
-        {
-            "now": "(result u64)",
             "resolution": "(result u64)",
-            "subscribe-instant": '(param "when" u64) ' + _POLLABLE,
-            "subscribe-duration": '(param "when" u64) ' + _POLLABLE,
+            "subscribe-instant": '(param "when" u64) (result (own $pollable))',
         },
     ),
-    "wasi:cli/stdin": Interface(
-        ((_STREAMS, "input-stream"),), "", {"get-stdin": "(result (own $input-stream))"}
-    ),
-    "wasi:cli/stdout": Interface(
-        ((_STREAMS, "output-stream"),), "", {"get-stdout": "(result (own $output-stream))"}
-    ),
-    "wasi:cli/stderr": Interface(
-        ((_STREAMS, "output-stream"),), "", {"get-stderr": "(result (own $output-stream))"}
-    ),
+    "wasi:cli/stdin": _declared("wasi:cli/stdin"),
+    "wasi:cli/stdout": _declared("wasi:cli/stdout"),
+    _STDERR: Interface(((_STREAMS, "output-stream"),), "", {"get-stderr": "(result (own $output-stream))"}),
     "wasi:filesystem/types": Interface(
         ((_ERROR, "error"),),
         '(type $codes (enum "access" "would-block")) (export "error-code" (type $error-code (eq $codes)))',
@@ -133,137 +64,7 @@ INTERFACES: Mapping[str, Interface] = {
         ' (export "error-code" (type $error-code (eq $codes)))',
         {"http-error-code": '(param "err" (borrow $error)) (result (option $error-code))'},
     ),
-    _NETWORK: Interface(
-        ((_ERROR, "error"),),
-        '(export "network" (type $network (sub resource)))'
-        + " (type $codes (enum "
-        + " ".join(f'"{code}"' for code in _CODES.split())
-        + "))"
-        + ' (export "error-code" (type $error-code (eq $codes)))'
-        ' (type $family (enum "ipv4" "ipv6")) (export "ip-address-family" (type $ip-address-family (eq $family)))'
-        ' (type $four (tuple u8 u8 u8 u8)) (export "ipv4-address" (type $ipv4-address (eq $four)))'
-        ' (type $six (tuple u16 u16 u16 u16 u16 u16 u16 u16)) (export "ipv6-address" (type $ipv6-address (eq $six)))'
-        ' (type $any (variant (case "ipv4" $ipv4-address) (case "ipv6" $ipv6-address)))'
-        ' (export "ip-address" (type $ip-address (eq $any)))'
-        ' (type $v4 (record (field "port" u16) (field "address" $ipv4-address)))'
-        ' (export "ipv4-socket-address" (type $ipv4-socket-address (eq $v4)))'
-        ' (type $v6 (record (field "port" u16) (field "flow-info" u32) (field "address" $ipv6-address)'
-        ' (field "scope-id" u32))) (export "ipv6-socket-address" (type $ipv6-socket-address (eq $v6)))'
-        ' (type $where (variant (case "ipv4" $ipv4-socket-address) (case "ipv6" $ipv6-socket-address)))'
-        ' (export "ip-socket-address" (type $ip-socket-address (eq $where)))',
-        {"network-error-code": '(param "err" (borrow $error)) (result (option $error-code))'},
-    ),
-    "wasi:sockets/instance-network": Interface(
-        ((_NETWORK, "network"),), "", {"instance-network": "(result (own $network))"}
-    ),
-    _TCP: Interface(
-        (
-            (_STREAMS, "input-stream"),
-            (_STREAMS, "output-stream"),
-            (_POLL, "pollable"),
-            (_NETWORK, "network"),
-            (_NETWORK, "error-code"),
-            (_NETWORK, "ip-socket-address"),
-            (_NETWORK, "ip-address-family"),
-        ),
-        '(type $how (enum "receive" "send" "both")) (export "shutdown-type" (type $shutdown-type (eq $how)))'
-        ' (export "tcp-socket" (type $tcp-socket (sub resource)))',
-        _methods(
-            "tcp-socket",
-            start_bind=_BIND,
-            finish_bind=_DONE,
-            start_connect=_BIND.replace("local", "remote"),
-            finish_connect="(result (result (tuple (own $input-stream) (own $output-stream)) (error $error-code)))",
-            start_listen=_DONE,
-            finish_listen=_DONE,
-            accept="(result (result (tuple (own $tcp-socket) (own $input-stream) (own $output-stream))"
-            " (error $error-code)))",
-            local_address=_ADDRESS,
-            remote_address=_ADDRESS,
-            is_listening="(result bool)",
-            address_family="(result $ip-address-family)",
-            set_listen_backlog_size='(param "value" u64) ' + _DONE,
-            **_setters("keep_alive_enabled", "bool"),
-            **_setters(
-                "keep_alive_idle_time keep_alive_interval receive_buffer_size send_buffer_size", "u64"
-            ),
-            **_setters("keep_alive_count", "u32"),
-            **_setters("hop_limit", "u8"),
-            subscribe=_POLLABLE,
-            shutdown='(param "shutdown-type" $shutdown-type) ' + _DONE,
-        ),
-    ),
-    "wasi:sockets/tcp-create-socket": Interface(
-        ((_NETWORK, "error-code"), (_NETWORK, "ip-address-family"), (_TCP, "tcp-socket")),
-        "",
-        {
-            "create-tcp-socket": '(param "address-family" $ip-address-family)'
-            " (result (result (own $tcp-socket) (error $error-code)))"
-        },
-    ),
-    _UDP: Interface(
-        (
-            (_POLL, "pollable"),
-            (_NETWORK, "network"),
-            (_NETWORK, "error-code"),
-            (_NETWORK, "ip-socket-address"),
-            (_NETWORK, "ip-address-family"),
-        ),
-        '(type $in (record (field "data" (list u8)) (field "remote-address" $ip-socket-address)))'
-        ' (export "incoming-datagram" (type $incoming-datagram (eq $in)))'
-        ' (type $out (record (field "data" (list u8)) (field "remote-address" (option $ip-socket-address))))'
-        ' (export "outgoing-datagram" (type $outgoing-datagram (eq $out)))'
-        ' (export "udp-socket" (type $udp-socket (sub resource)))'
-        ' (export "incoming-datagram-stream" (type $incoming-datagram-stream (sub resource)))'
-        ' (export "outgoing-datagram-stream" (type $outgoing-datagram-stream (sub resource)))',
-        {
-            **_methods(
-                "udp-socket",
-                start_bind=_BIND,
-                finish_bind=_DONE,
-                stream='(param "remote-address" (option $ip-socket-address)) (result (result (tuple'
-                " (own $incoming-datagram-stream) (own $outgoing-datagram-stream)) (error $error-code)))",
-                local_address=_ADDRESS,
-                remote_address=_ADDRESS,
-                address_family="(result $ip-address-family)",
-                **_setters("unicast_hop_limit", "u8"),
-                **_setters("receive_buffer_size send_buffer_size", "u64"),
-                subscribe=_POLLABLE,
-            ),
-            **_methods(
-                "incoming-datagram-stream",
-                receive='(param "max-results" u64) (result (result (list $incoming-datagram) (error $error-code)))',
-                subscribe=_POLLABLE,
-            ),
-            **_methods(
-                "outgoing-datagram-stream",
-                check_send="(result (result u64 (error $error-code)))",
-                send='(param "datagrams" (list $outgoing-datagram)) (result (result u64 (error $error-code)))',
-                subscribe=_POLLABLE,
-            ),
-        },
-    ),
-    "wasi:sockets/udp-create-socket": Interface(
-        ((_NETWORK, "error-code"), (_NETWORK, "ip-address-family"), (_UDP, "udp-socket")),
-        "",
-        {
-            "create-udp-socket": '(param "address-family" $ip-address-family)'
-            " (result (result (own $udp-socket) (error $error-code)))"
-        },
-    ),
-    "wasi:sockets/ip-name-lookup": Interface(
-        ((_POLL, "pollable"), (_NETWORK, "network"), (_NETWORK, "error-code"), (_NETWORK, "ip-address")),
-        '(export "resolve-address-stream" (type $resolve-address-stream (sub resource)))',
-        {
-            "resolve-addresses": '(param "network" (borrow $network)) (param "name" string)'
-            " (result (result (own $resolve-address-stream) (error $error-code)))",
-            **_methods(
-                "resolve-address-stream",
-                resolve_next_address="(result (result (option $ip-address) (error $error-code)))",
-                subscribe=_POLLABLE,
-            ),
-        },
-    ),
+    **{name: _declared(name) for name in interfaces.INTERFACES if name.startswith("wasi:sockets/")},
 }
 
 Functions = Iterable[tuple[str, str]]
@@ -275,7 +76,7 @@ def alias(interface: str, name: str = "") -> str:
     return "$" + "-".join([*interface.replace(":", "/").split("/"), *([name] if name else [])])
 
 
-def _needed(interfaces: Iterable[str]) -> list[str]:
+def _needed(names: Iterable[str]) -> list[str]:
     found: list[str] = []
 
     def visit(name: str) -> None:
@@ -284,7 +85,7 @@ def _needed(interfaces: Iterable[str]) -> list[str]:
         if name not in found:
             found.append(name)
 
-    for name in interfaces:
+    for name in names:
         visit(name)
     return found
 
@@ -322,9 +123,9 @@ def imports(
     for interface, _ in resources:
         wanted.setdefault(interface, [])
     lines = []
-    interfaces = _needed(wanted)
-    used = {pair for name in interfaces for pair in INTERFACES[name].uses} | set(resources)
-    for name in interfaces:
+    needed = _needed(wanted)
+    used = {pair for name in needed for pair in INTERFACES[name].uses} | set(resources)
+    for name in needed:
         import_name = (names or {}).get(name, f"{name}@{version}")
         lines.append(f'(import "{import_name}" (instance {alias(name)}')
         lines.append(f"    {instance_type(name, wanted.get(name, ()))}))")
