@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from service._netstat import _age, _amount, format_sockets, sockets_as_json
+from service._netstat import _amount, age, format_sockets, sockets_as_json
 from wasi_sockets import Network
 
 
@@ -66,4 +66,4 @@ def test_amounts(octets: int, text: str) -> None:
     [(0.34, "0.3s"), (42.9, "42s"), (307, "5m07s"), (12_000, "3h20m"), (12 * 86_400 + 4 * 3600, "12d04h")],
 )
 def test_ages(seconds: float, text: str) -> None:
-    assert _age(seconds) == text
+    assert age(seconds) == text
