@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from service.kubernetes import ApiServer, load_kubeconfig
 from tests.kubernetes.cluster import Cluster, administrator, started
+from tests.kubernetes.controllers import GROUP, Sites, eventually
 from tests.kubernetes.parts import KubernetesMissing
+
+CRD = Path(__file__).resolve().parents[2] / "examples" / "kubernetes" / "static_site" / "crd.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +64,18 @@ def namespace(admin: httpx.Client) -> Iterator[str]:
     admin.post("/api/v1/namespaces", json={"metadata": {"name": name}}).raise_for_status()
     yield name
     admin.delete(f"/api/v1/namespaces/{name}").raise_for_status()
+
+
+@pytest.fixture(scope="session")
+def definition(admin: httpx.Client) -> None:
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    answer = admin.post(definitions, json=yaml.safe_load(CRD.read_text()))
+    assert answer.status_code in (201, 409), answer.text
+
+
+@pytest.fixture
+async def sites(admin: httpx.Client, namespace: str, definition: None) -> Sites:
+    found = Sites(admin, namespace)
+    path = f"/apis/{GROUP}/v1/namespaces/{namespace}/staticsites"
+    await eventually(lambda: admin.get(path).status_code == 200)
+    return found

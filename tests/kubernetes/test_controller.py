@@ -8,11 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import trio
 import wasmtime
-import yaml
 
 import wasi_sockets
 from service.kubernetes import ApiServer
@@ -20,7 +18,6 @@ from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.controllers import GROUP, LEASE_SECONDS, Replica, Sites, eventually, running
 
 ROOT = Path(__file__).resolve().parents[2]
-CRD = ROOT / "examples" / "kubernetes" / "static_site" / "crd.yaml"
 
 Running = Callable[..., AbstractAsyncContextManager[list[Replica]]]
 
@@ -31,21 +28,6 @@ def loaded(guest_file: Callable[[str], Path]) -> tuple[wasmtime.Engine, wasi_soc
     return engine, wasi_sockets.load(
         engine, guest_file("static-site-controller"), cache=str(ROOT / "build" / "cache")
     )
-
-
-@pytest.fixture(scope="module")
-def definition(admin: httpx.Client) -> None:
-    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    answer = admin.post(definitions, json=yaml.safe_load(CRD.read_text()))
-    assert answer.status_code in (201, 409), answer.text
-
-
-@pytest.fixture
-async def sites(admin: httpx.Client, namespace: str, definition: None) -> Sites:
-    found = Sites(admin, namespace)
-    path = f"/apis/{GROUP}/v1/namespaces/{namespace}/staticsites"
-    await eventually(lambda: admin.get(path).status_code == 200)
-    return found
 
 
 @pytest.fixture

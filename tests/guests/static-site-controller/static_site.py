@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime
-
-from api import Object
+from typing import Any
 
 __all__ = [
     "API_VERSION",
@@ -18,6 +17,8 @@ __all__ = [
     "owned_objects",
     "problem",
 ]
+
+Object = dict[str, Any]
 
 GROUP = "example.wasi-sockets.dev"
 API_VERSION = f"{GROUP}/v1"
