@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 import trio
 
-__all__ = ["Feed", "Lines", "OutputLine", "OutputStream"]
+__all__ = ["MAX_LINE", "Feed", "Lines", "OutputLine", "OutputStream"]
 
 OutputStream: TypeAlias = Literal["stdout", "stderr", "host"]
 
 _T = TypeVar("_T")
 
-_MAX_LINE: Final = 16 * 1024
+MAX_LINE: Final = 16 * 1024
 _MAX_BEHIND: Final = 4096
 
 
@@ -44,12 +45,21 @@ class Feed(Generic[_T]):
 
     Args:
         size: items that are kept.
+        capacity: what all that are kept may weigh together.
+        weight: what one weighs.
     """
 
-    def __init__(self, size: int) -> None:
-        self._last: Final[deque[_T]] = deque(maxlen=size)
+    def __init__(
+        self, size: int, capacity: float = math.inf, weight: Callable[[_T], float] = lambda _: 0
+    ) -> None:
+        self._capacity: Final = capacity
+        self._weight: Final = weight
+        self._last: Final = self._kept(size)
         self._followers: Final[dict[_Follower[_T], None]] = {}
         self._closed = False
+
+    def _kept(self, size: int) -> _Kept[_T]:
+        return _Kept(size, self._capacity, self._weight)
 
     def close(self) -> None:
         """Nothing more comes: who follows gets what it has not seen yet, then the end. Idempotent."""
@@ -59,19 +69,19 @@ class Feed(Generic[_T]):
 
     def publish(self, item: _T) -> None:
         """Add an item. Never waits."""
-        self._last.append(item)
+        self._last.add(item)
         for follower in self._followers:
             follower.put(item)
 
     def last(self, count: int | None = None) -> list[_T]:
         """The last `count` items, all that are kept by default, oldest first."""
-        items = list(self._last)
+        items = list(self._last.items)
         return items if count is None else items[len(items) - min(count, len(items)) :]
 
     @contextmanager
     def follow(self) -> Iterator[AsyncIterator[_T]]:
         """Everything published within the block, until the feed is closed: ``async for item in items``."""
-        follower: _Follower[_T] = _Follower()
+        follower = _Follower(self._kept(_MAX_BEHIND))
         if self._closed:
             follower.close()
         self._followers[follower] = None
@@ -81,9 +91,31 @@ class Feed(Generic[_T]):
             del self._followers[follower]
 
 
+class _Kept(Generic[_T]):
+    """The newest items, as many as there may be; the newest one in any case."""
+
+    def __init__(self, size: int, capacity: float, weight: Callable[[_T], float]) -> None:
+        self.items: Final[deque[_T]] = deque()
+        self._size: Final = size
+        self._capacity: Final = capacity
+        self._weight: Final = weight
+        self._weighs = 0.0
+
+    def add(self, item: _T) -> None:
+        self.items.append(item)
+        self._weighs += self._weight(item)
+        while len(self.items) > self._size or (self._weighs > self._capacity and len(self.items) > 1):
+            self.take()
+
+    def take(self) -> _T:
+        item = self.items.popleft()
+        self._weighs -= self._weight(item)
+        return item
+
+
 class _Follower(AsyncIterator[_T]):
-    def __init__(self) -> None:
-        self._items: Final[deque[_T]] = deque(maxlen=_MAX_BEHIND)
+    def __init__(self, missed: _Kept[_T]) -> None:
+        self._missed: Final = missed
         self._changed = trio.Event()
         self._closed = False
 
@@ -92,17 +124,17 @@ class _Follower(AsyncIterator[_T]):
         self._changed.set()
 
     def put(self, item: _T) -> None:
-        self._items.append(item)
+        self._missed.add(item)
         self._changed.set()
 
     async def __anext__(self) -> _T:
         await trio.lowlevel.checkpoint()
-        while not self._items:
+        while not self._missed.items:
             if self._closed:
                 raise StopAsyncIteration
             self._changed = trio.Event()
             await self._changed.wait()
-        return self._items.popleft()
+        return self._missed.take()
 
 
 class Lines:
@@ -125,7 +157,7 @@ class Lines:
 
 
 def _pieces(line: bytes) -> list[bytes]:
-    return [line[start : start + _MAX_LINE] for start in range(0, len(line), _MAX_LINE)] or [b""]
+    return [line[start : start + MAX_LINE] for start in range(0, len(line), MAX_LINE)] or [b""]
 
 
 def _text(line: bytes) -> str:

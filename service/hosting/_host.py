@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ import wasmtime
 
 import wasi_sockets
 from service.hosting._feeds import Feed, OutputLine, OutputStream
+from service.hosting._once import Once
 from service.hosting._programs import Place
 from service.hosting._states import Event
 from service.hosting._volumes import Volumes
@@ -25,7 +27,10 @@ from wasi_sockets import Network, Policy, telemetry
 
 __all__ = ["Host"]
 
+_logger: Final = logging.getLogger("wasi_sockets.service")
+
 _KEPT_LINES: Final = 10_000
+_KEPT_CHARACTERS: Final = 8_000_000
 _KEPT_EVENTS: Final = 1_000
 
 
@@ -61,7 +66,7 @@ class Host(AbstractAsyncContextManager["Host"]):
         random: Random | None = None,
     ) -> None:
         self.events: Final[Feed[Event]] = Feed(_KEPT_EVENTS)
-        self.lines: Final[Feed[OutputLine]] = Feed(_KEPT_LINES)
+        self.lines: Final[Feed[OutputLine]] = Feed(_KEPT_LINES, _KEPT_CHARACTERS, lambda line: len(line.text))
         self._engine = engine
         self._cache: Final = cache
         self._output: Final = output
@@ -144,10 +149,13 @@ class Host(AbstractAsyncContextManager["Host"]):
             lines = [OutputLine(now, spec.id, service, stream, text) for text in texts]
             for line in lines:
                 self.lines.publish(line)
-            if self._output is not None:
-                await self._output(lines)
-            else:
+            if self._output is None:
                 await trio.lowlevel.checkpoint()
+                return
+            try:
+                await self._output(lines)
+            except Exception:  # the embedder's, and no reason to end services
+                _logger.exception("%s: output of %s is lost", spec.id, service)
 
         volumes = Volumes()
         place = Place(spec.id, network, self._engine, self._cache, self._secrets, volumes.directory, say)
@@ -157,12 +165,16 @@ class Host(AbstractAsyncContextManager["Host"]):
 
         async def live(task_status: trio.TaskStatus[None]) -> None:
             nonlocal failure
+            started = Once(task_status)
             try:
-                await workload.live(task_status=task_status)
+                await workload.live(task_status=started)
             except WorkloadError as error:  # before it had started; not for the nursery, which holds others
                 failure = error
-                task_status.started()
+            except Exception as error:  # none is known; the other workloads are to go on all the same
+                _logger.exception("%s has ended", spec.id)
+                failure = WorkloadError(f"{spec.id}: {error!r}")
             finally:
+                started.started()
                 if self._workloads.get(spec.id) is workload:
                     del self._workloads[spec.id]
 

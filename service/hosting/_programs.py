@@ -17,7 +17,7 @@ import wasi_sockets
 from service._endings import ending as told
 from service._exits import CANNOT_RUN
 from service._serving import split_failure, until_unconnected
-from service.hosting._feeds import Lines, OutputStream
+from service.hosting._feeds import MAX_LINE, Lines, OutputStream
 from service.identity import acting_as
 from service.oci import Credentials, PullError, pull
 from service.spec import ComponentCode, Volume
@@ -28,7 +28,10 @@ _TRANSIENT: Final = ("unreachable", "bad-answer", "cache")
 
 __all__ = ["CannotStartError", "ComponentProgram", "Ending", "Owner", "Place", "Program"]
 
-_LOOPBACK: Final = ("127.0.0.1", "::1")
+_MAX_REASON: Final = 500
+
+_TELLING_SECONDS: Final = 1.0
+"""Where output goes may be stuck; services start again nevertheless."""
 
 
 class CannotStartError(WasiSocketsError):
@@ -132,12 +135,17 @@ class Program(ABC):
             ends_all, failure = split_failure(error)
             if ends_all is not None:
                 raise ends_all from None
+            self._release(owner)  # before it is told, which may take a while
             return await self._ending_of(failure if failure is not None else error)
         finally:
-            self._place.network.release(owner)
+            self._release(owner)
 
     @abstractmethod
     async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending: ...
+
+    def _release(self, owner: Owner) -> None:
+        """End all that the incarnation has in the network."""
+        self._place.network.release(owner)
 
     async def _ending_of(self, error: BaseException) -> Ending:
         error = _innermost(error)
@@ -155,8 +163,9 @@ class Program(ABC):
         await until_unconnected(network, owners.keys())
 
     async def say(self, *lines: str) -> None:
-        """Tell whoever looks after the host."""
-        await self._place.say(self.name, "host", lines)
+        """Tell whoever looks after the host; who does not listen is not waited for long."""
+        with trio.move_on_after(_TELLING_SECONDS):
+            await self._place.say(self.name, "host", [line[:MAX_LINE] for line in lines])
 
 
 class ComponentProgram(Program):
@@ -315,5 +324,8 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _in_words(error: BaseException) -> str:
-    text = str(error).partition("\n")[0]
+    try:
+        text = str(error).partition("\n")[0][:_MAX_REASON]
+    except Exception:  # the service's own code
+        text = "its text cannot be had"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -132,8 +132,23 @@ class TaskProgram(PythonProgram):
 
     def __init__(self, name: str, code: TaskCode, ports: tuple[int, ...], place: Place) -> None:
         super().__init__(name, code.target, ports, place)
+        self._owner = Owner(self.full_name)
+
+    def _release(self, owner: Owner) -> None:
+        self._adopt(owner)
+        super()._release(owner)
+
+    async def drain(self) -> None:
+        self._adopt(self._owner)
+        await super().drain()
+
+    def _adopt(self, owner: Owner) -> None:
+        """It makes sockets by itself and may forget them; what is at its ports is its own."""
+        for port in self._ports:
+            self._place.network.adopt(owner, port)
 
     async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending:
+        self._owner = owner
         target = await self._code()
         takes_status = "task_status" in inspect.signature(target).parameters
         if self._ports or not takes_status:

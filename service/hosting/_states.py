@@ -81,7 +81,7 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.BACKING_OFF: frozenset({State.STARTING, State.STOPPING}),
     State.COMPLETED: frozenset({State.STARTING, State.STOPPED}),
     State.FAILED: frozenset({State.STARTING, State.STOPPED}),
-    State.STOPPING: frozenset({State.STOPPED}),
+    State.STOPPING: frozenset({State.STOPPING, State.STOPPED}),
     State.STOPPED: frozenset(),
 }
 

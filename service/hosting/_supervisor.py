@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from service.hosting._once import Once
 from service.hosting._programs import Ending, Program
 from service.hosting._readiness import until_not_ready, until_ready
 from service.hosting._restarts import Restarts
@@ -24,6 +25,9 @@ __all__ = ["Supervisor"]
 
 _READY: Final = (State.READY, State.RUNNING)
 """What those that come after a service wait for."""
+
+_ENDS_WITHIN: Final = 5.0
+"""Seconds after which it is told of what goes on although it was cancelled."""
 
 
 class Supervisor:
@@ -72,7 +76,9 @@ class Supervisor:
         self._exit_code: int | None = None
         self._changed = trio.Event()
         self._ended = trio.Event()
+        self._given_up = trio.Event()
         self._life = trio.CancelScope()
+        self._draining = trio.CancelScope()
         self._holding = trio.CancelScope()
         self._turn: trio.CancelScope | None = None
         self._verdict: Ending | None = None
@@ -107,8 +113,8 @@ class Supervisor:
         return self.state
 
     async def until_over(self) -> None:
-        """Wait until `supervise` has returned."""
-        await self._ended.wait()
+        """Wait until `supervise` has returned, or nothing can make it."""
+        await self._given_up.wait()
 
     def restart(self, reason: str = "as asked", *, anew: bool = False) -> None:
         """End the incarnation that runs, if any, and start the next one at once. Takes nothing from the budget.
@@ -130,18 +136,31 @@ class Supervisor:
             self._turn.cancel()
 
     async def stop(self, deadline: float) -> None:
-        """Let it finish what it is doing until `deadline`, by trio's clock, then end it. Idempotent."""
+        """Let it finish what it is doing until `deadline`, by trio's clock, then end it.
+
+        Called again, the earlier deadline counts.
+        """
+        self.hurry(deadline)
         if not self._stop_wanted:
             self._stop_wanted = True
             self._holding.cancel()
             if self.state in UP:
                 self._move(State.STOPPING, "until its connections have ended")
-                with trio.move_on_at(deadline):
+                with self._draining:
                     await self.program.drain()
             elif self.state not in ENDED:
                 self._move(State.STOPPING)
             self._life.cancel()
+            with trio.move_on_after(_ENDS_WITHIN):
+                await self._ended.wait()
+            if self.state is State.STOPPING:  # Python code that shields itself: nothing can end it from here
+                self._move(State.STOPPING, "it does not end, though it was cancelled")
+                self._given_up.set()
         await self._ended.wait()
+
+    def hurry(self, deadline: float) -> None:
+        """When it stops, cut it off at `deadline`, by trio's clock, unless that is to be earlier anyway."""
+        self._draining.deadline = min(self._draining.deadline, deadline)
 
     def kill(self) -> None:
         """End it now."""
@@ -161,6 +180,7 @@ class Supervisor:
                     self._move(State.STOPPING)
                 self._move(State.STOPPED)
             self._telling.over()
+            self._given_up.set()
             self._ended.set()
 
     async def _keep(self) -> None:
@@ -182,11 +202,12 @@ class Supervisor:
         while not self._stop_wanted:
             self._restart_wanted = False
             ending = await self._turned(self._incarnate)
-            if ending is not None and not self._stop_wanted:
+            if ending is not None and not self._stop_wanted and not self._restart_wanted:
                 await self._turned(self._rest, ending)
 
     async def _turned(self, step: Callable[..., object], *arguments: object) -> Ending | None:
         """Take one step, which a restart interrupts; None if one did."""
+        self._verdict = None
         with trio.CancelScope() as turn:
             self._turn = turn
             if self._restart_wanted:
@@ -195,8 +216,7 @@ class Supervisor:
                 return await step(*arguments)  # type: ignore[misc, no-any-return]
             finally:
                 self._turn = None
-        verdict, self._verdict = self._verdict, None
-        return verdict
+        return self._verdict
 
     async def _incarnate(self) -> Ending:
         """One incarnation, from its start to its end."""
@@ -213,7 +233,7 @@ class Supervisor:
 
             async def run(task_status: trio.TaskStatus[None]) -> None:
                 nonlocal ending
-                started = _Once(task_status)
+                started = Once(task_status)
                 ending = await self.program.run(task_status=started)
                 started.started()
                 nursery.cancel_scope.cancel()
@@ -282,18 +302,6 @@ class Supervisor:
         self._changed = trio.Event()
         self._telling.moved(state, reason)
         self._published(Event(time.time(), self._workload, self.name, state, reason, self._incarnation))
-
-
-class _Once:
-    """Passes the first `started` on."""
-
-    def __init__(self, task_status: trio.TaskStatus[None]) -> None:
-        self._task_status: trio.TaskStatus[None] | None = task_status
-
-    def started(self, value: None = None) -> None:
-        task_status, self._task_status = self._task_status, None
-        if task_status is not None:
-            task_status.started(value)
 
 
 def _probe_of(spec: ServiceSpec | ComponentSpec) -> Probe | None:

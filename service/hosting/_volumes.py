@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
+from contextlib import suppress
+from itertools import count
 from typing import Final
 
 from service.spec import Volume
@@ -29,4 +30,29 @@ class Volumes:
     def remove(self) -> None:
         """Remove all of them, and what is in them."""
         while self._made:
-            shutil.rmtree(self._made.popitem()[1], ignore_errors=True)
+            _remove(self._made.popitem()[1])
+
+
+def _remove(directory: str) -> None:
+    """Remove a directory and what is in it; what cannot be removed stays.
+
+    Guests can nest directories deeper than a path can be long, or a recursion deep. So each is moved out of the one
+    that it is in before its own turn comes.
+    """
+    with (
+        suppress(OSError),
+        tempfile.TemporaryDirectory(prefix="wasi-sockets-removed-", ignore_cleanup_errors=True) as graveyard,
+    ):
+        graves = count()
+        pending = [f"{graveyard}/{next(graves)}"]
+        os.rename(directory, pending[0])
+        while pending:
+            emptied = pending.pop()
+            with os.scandir(emptied) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(f"{graveyard}/{next(graves)}")
+                        os.rename(entry.path, pending[-1])
+                    else:
+                        os.unlink(entry.path)
+            os.rmdir(emptied)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -55,7 +56,7 @@ class Workload:
         self._volumes: Final = volumes
         self._doors: Final[list[trio.CancelScope]] = []
         self._over = trio.Event()
-        self._stop_by: float | None = None
+        self._stop_by = math.inf
         self._stop_asked = trio.Event()
         for each in _in_order(spec):
             ports = each.ports if isinstance(each, ServiceSpec) else ()
@@ -147,24 +148,28 @@ class Workload:
             raise WorkloadError(f"{self.id}: {error}") from error
 
     async def stop(self, within: float = 10.0) -> None:
-        """Refuse new connections, let those there are finish, then end everything. Idempotent.
+        """Refuse new connections, let those there are finish, then end everything.
 
-        Services stop before those that they come after.
+        Services stop before those that they come after. Called again, the earlier end counts. Python code that shields
+        itself from cancellation is waited for: nothing can end it.
 
         Args:
             within: seconds for all of it until it is cut off.
         """
-        deadline = trio.current_time() + within
-        self._stop_by = deadline if self._stop_by is None else min(self._stop_by, deadline)
-        self._stop_asked.set()
+        self._ask_to_stop(trio.current_time() + within)
         await self._over.wait()
 
     def kill(self) -> None:
         """End everything now: connections are reset."""
-        self._stop_by = trio.current_time()
-        self._stop_asked.set()
+        self._ask_to_stop(trio.current_time())
         for supervisor in self._supervisors.values():
             supervisor.kill()
+
+    def _ask_to_stop(self, deadline: float) -> None:
+        self._stop_by = min(self._stop_by, deadline)
+        for supervisor in self._supervisors.values():
+            supervisor.hurry(self._stop_by)
+        self._stop_asked.set()
 
     # ------------------------------------------------------------ its life
     async def live(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -205,10 +210,9 @@ class Workload:
                 nursery.start_soon(self._stop_one, supervisor, dependents)
 
     async def _stop_one(self, supervisor: Supervisor, dependents: list[Supervisor]) -> None:
-        deadline = trio.current_time() if self._stop_by is None else self._stop_by
         for each in dependents:
             await each.until_over()
-        await supervisor.stop(deadline)
+        await supervisor.stop(self._stop_by)
 
     async def _flush(self) -> None:
         with trio.move_on_after(_FLUSH_SECONDS):

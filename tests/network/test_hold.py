@@ -202,3 +202,38 @@ async def test_a_drained_listener_refuses_and_still_gives_what_was_queued() -> N
     network.listen_tcp(80).backlog.close()
     with pytest.raises(ValueError, match="no owner"):
         network.drain(None)
+
+
+async def test_what_nobody_owns_at_a_port_can_be_adopted() -> None:
+    network = Network()
+    mine, others = object(), object()
+    async with (
+        network.listen_tcp(80, "127.0.0.1") as forgotten,
+        network.listen_tcp(80, "::1", owner=others) as owned,
+        network.listen_tcp(81) as elsewhere,
+        await network.connect_tcp("127.0.0.1", 80) as client,
+        await forgotten.accept() as server,
+    ):
+        network.adopt(mine, 80)
+        await client.send_all(b"it goes on")
+        assert await server.receive_some() == b"it goes on"
+        assert {
+            (each.state, str(each.local)): each.owner
+            for each in network.sockets()
+            if each.local is not None and each.local.port < 1024
+        } == {
+            ("listening", "127.0.0.1:80"): mine,
+            ("established", "127.0.0.1:80"): mine,
+            ("listening", "[::1]:80"): others,
+            ("listening", "127.0.0.1:81"): None,
+        }
+        network.release(mine)
+        with pytest.raises(trio.BrokenResourceError):
+            await client.receive_some()
+        with pytest.raises(trio.ClosedResourceError):
+            await forgotten.accept()
+        assert network.listens(80)
+        assert not owned.backlog.closed
+        assert not elsewhere.backlog.closed
+    with pytest.raises(ValueError, match="no owner"):
+        network.adopt(None, 80)

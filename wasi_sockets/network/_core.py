@@ -377,6 +377,26 @@ class NetworkCore:
             if isinstance(endpoint, TcpBacklog):
                 endpoint.drain()
 
+    def adopt(self, owner: object, port: int) -> None:
+        """Give `owner` the TCP listeners at a port that nobody owns, and the connections that they took.
+
+        Raises:
+            ValueError: for None, which is no owner.
+        """
+        if owner is None:
+            raise ValueError("None is no owner")
+        for endpoint in self._registry.owned_by(None):
+            if isinstance(endpoint, TcpBacklog):
+                local = endpoint.address
+            elif isinstance(endpoint, TcpConnection):
+                local = endpoint.local_address
+            else:
+                continue
+            if local.port == port:
+                self._registry.remove(endpoint)
+                endpoint.owner = owner
+                self._registry.add(endpoint)
+
     def limit(
         self,
         owner: object,
