@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import h11
 import httpx
 import pytest
 import trio
@@ -18,6 +16,7 @@ import yaml
 
 from service.kubernetes import AccessRule, ApiServer, Gateway, acting_as, load_kubeconfig
 from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.watching import watched
 from wasi_sockets import Network
 from wasi_sockets.httpx_transport import NetworkTransport
 
@@ -102,25 +101,6 @@ async def test_an_api_server_that_is_restarted(own_cluster: Cluster, api_server:
         assert "cannot be reached" in response.json()["message"]
         await trio.to_thread.run_sync(own_cluster.start_server)
         assert (await given.get(maps)).status_code == 200
-
-
-async def watched(network: Network, target: str) -> AsyncGenerator[dict[str, Any], None]:
-    """The events of a watch."""
-    http = h11.Connection(h11.CLIENT)
-    lines = b""
-    async with await network.connect_tcp("127.0.0.1", 8001) as stream:
-        request = h11.Request(method="GET", target=target, headers=[("host", "gateway")])
-        await stream.send_all((http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b""))
-        while True:
-            event = http.next_event()
-            if event is h11.NEED_DATA:
-                http.receive_data(await stream.receive_some())
-            elif isinstance(event, h11.Data):
-                *whole, lines = (lines + bytes(event.data)).split(b"\n")
-                for line in whole:
-                    yield json.loads(line)
-            elif isinstance(event, h11.EndOfMessage):
-                return
 
 
 def resident_bytes() -> int:
