@@ -12,6 +12,8 @@ STOCK_ENVIRONMENT := $(STOCK)/.installed
 ARGS ?=
 DEMO := $(BIN)/python examples/demo/run.py
 DEMO_GUESTS := python
+EXAMPLE := $(BIN)/wasi-sockets up service/examples/workload.yaml
+EXAMPLE_GUESTS := tasks c-tasks-0.2.12
 FUZZ_COMPONENTS := $(BIN)/python -m tests.fuzz.mutants
 FUZZ_CALLS := $(BIN)/python -m tests.hostile.calls
 LEAKS := $(BIN)/python -m tools.leaks
@@ -28,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup guests demo test coverage real-parts test-real-parts kubernetes test-kubernetes test-matrix \
+.PHONY: help setup guests demo example test coverage real-parts test-real-parts kubernetes test-kubernetes test-matrix \
         test-oldest compare lint format types fuzz leaks soak differential bench bench-published bench-telemetry lock news clean
 
 help: ## list the targets
@@ -63,6 +65,10 @@ guests: $(ENVIRONMENT) ## build the guest components that changed (build/guests)
 demo: $(ENVIRONMENT) ## a CPython guest served by an ASGI application in this process
 	@$(BUILD_GUESTS) $(DEMO_GUESTS)
 	$(DEMO) $(ARGS)
+
+example: $(ENVIRONMENT) ## a workload: a CPython service, its clients in C and CPython, and an ASGI application
+	@$(BUILD_GUESTS) $(EXAMPLE_GUESTS)
+	$(EXAMPLE) --until-done $(ARGS)
 
 test: $(ENVIRONMENT) ## every test
 	@$(BUILD_GUESTS)

@@ -166,8 +166,16 @@ GUESTS = (
         (PYTHON_TOOLS, H11),
         _python("static-site-controller", H11),
     ),
+    Guest(
+        "tasks",
+        "CPython with a task API over HTTP, and a worker",
+        (HERE / "tasks",),
+        (PYTHON_TOOLS,),
+        _python("tasks"),
+    ),
     *(_c("c-echo", "echo.c", "echo client", version) for version in ("0.2.0", "0.2.12")),
     *(_c("c-server", "server.c", "server on one poll", version) for version in ("0.2.0", "0.2.12")),
+    _c("c-tasks", "tasks.c", "adds tasks over HTTP", "0.2.12"),
     _c("c-http", "http.c", "wasi:http and a socket in one poll", "0.2.6", "http.wit"),
     Guest(
         "js-client",

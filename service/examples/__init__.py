@@ -1,0 +1,1 @@
+"""Workloads to try, and the Python code that they name."""
