@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import signal
-import sys
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Final, TextIO
+from typing import Final
 
-import outcome
 import trio
 
 from service._bridges import warnings_told
-from service._exits import CANNOT_RUN, FAILED, NOT_FOUND, SIGNALLED, CommandError
+from service._exits import CANNOT_RUN, FAILED, NOT_FOUND, CommandError
+from service._host_command import HostCommand
 from service._telemetry import console_level, telemetry_from_environment
-from service._terminal import escaped, say
+from service._terminal import say
 from service._watching import Watched
-from service.control import ControlDirectoryError, event_as_json, line_as_json, serve_control
 from service.files import WorkloadFileError, read_workloads
-from service.hosting import ENDED, Event, Host, OutputLine, State, Workload, WorkloadError
+from service.hosting import ENDED, Host, State, Workload, WorkloadError
 from service.spec import ComponentCode, WorkloadSpec
 
 __all__ = ["read", "up"]
 
 _FAILED_WORK: Final = 1
-_TOLD_WITHIN: Final = 2.0
-_QUIET: Final = frozenset({State.STARTING, State.STOPPING})
-"""States that say nothing new to somebody who looks at a console."""
 
 
 def up(options: argparse.Namespace) -> int:
@@ -73,38 +64,22 @@ def read(file: str) -> Sequence[WorkloadSpec]:
     return loaded.workloads
 
 
-class _Command:
+class _Command(HostCommand):
     def __init__(self, options: argparse.Namespace, specs: Sequence[WorkloadSpec]) -> None:
+        host = Host(cache=not options.no_cache, output=self.show, stop_within=options.grace)
+        super().__init__(host, grace=options.grace, as_json=options.json)
         self.options = options
         self.specs = specs
-        self.console = _Console(as_json=options.json)
-        self.host = Host(cache=not options.no_cache, output=self.console.lines, stop_within=options.grace)
         self.workloads: dict[str, Workload] = {}
         self.starting_again = False
-        self.signal = 0
-
-    async def run(self) -> int:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.obey_signals, nursery)
-            async with trio.open_nursery() as telling:
-                await telling.start(self.tell_events)
-                ended = await outcome.acapture(self.life, nursery)
-                # The events end with the host; but not everybody reads what is written for them.
-                telling.cancel_scope.deadline = trio.current_time() + _TOLD_WITHIN
-            nursery.cancel_scope.cancel()
-        if self.signal == signal.SIGINT:
-            return SIGNALLED + self.signal
-        return ended.unwrap()
 
     async def life(self, nursery: trio.Nursery) -> int:
-        async with self.host:
-            await nursery.start(self.serve_control)
-            for spec in self.specs:
-                if not self.signal:
-                    await self.start(spec)
-            if self.options.watch:
-                await nursery.start(self.watch)
-            return await self.until_over()
+        for spec in self.specs:
+            if not self.signal:
+                await self.start(spec)
+        if self.options.watch:
+            await nursery.start(self.watch)
+        return await self.until_over()
 
     async def start(self, spec: WorkloadSpec) -> None:
         try:
@@ -113,39 +88,6 @@ class _Command:
             raise CommandError(str(error), FAILED) from error
         for real, port in workload.status().published.items():
             await self.console.say(f"{spec.id}: {real} leads to port {port}")
-
-    async def serve_control(self, task_status: trio.TaskStatus[object]) -> None:
-        try:
-            await serve_control(self.host, task_status=task_status)
-        except (OSError, ControlDirectoryError) as error:
-            # The workloads matter more than being able to look at them.
-            await self.console.say(f"'ps', 'logs' and the like will not work: {error}")
-            task_status.started()
-
-    async def obey_signals(self, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            task_status.started()
-            return
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-            task_status.started()
-            async for number in received:
-                if self.signal:
-                    break
-                self.signal = number
-                nursery.start_soon(self.stop)
-        # A third one finds Python's own handler, in case that what is killed does not end.
-        for workload in self.workloads.values():
-            workload.kill()
-
-    async def stop(self) -> None:
-        await self.console.say("stopping; once more to end everything at once")
-        await self.host.stop(self.options.grace)
-
-    async def tell_events(self, task_status: trio.TaskStatus[None]) -> None:
-        with self.host.events.follow() as events:
-            task_status.started()
-            async for event in events:
-                await self.console.event(event)
 
     async def until_over(self) -> int:
         """Wait until nothing runs any more, nor will by itself."""
@@ -222,50 +164,3 @@ def _component_files(spec: WorkloadSpec) -> list[tuple[str, str]]:
         for name, code in named
         if isinstance(code, ComponentCode) and isinstance(code.source, str | os.PathLike)
     ]
-
-
-class _Console:
-    """Standard output and error, without the loop waiting for whoever reads them."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        self._json = as_json
-        self._limiter = trio.CapacityLimiter(1)  # one at a time, so that the order stays
-
-    async def lines(self, lines: Sequence[OutputLine]) -> None:
-        if self._json:
-            await self._write(sys.stdout, [json.dumps(line_as_json(line)) for line in lines])
-            return
-        for stream, file in (("stdout", sys.stdout), ("stderr", sys.stderr), ("host", sys.stderr)):
-            mark = "#" if stream == "host" else "|"
-            texts = [
-                escaped(f"{_short(each.workload)}/{each.service} {mark} {each.text}")
-                for each in lines
-                if each.stream == stream
-            ]
-            await self._write(file, texts)
-
-    async def event(self, event: Event) -> None:
-        if self._json:
-            await self._write(sys.stdout, [json.dumps(event_as_json(event))])
-        elif event.state not in _QUIET or event.reason:
-            why = f": {event.reason}" if event.reason else ""
-            await self.say(f"{_short(event.workload)}/{event.service}: {event.state}{why}")
-
-    async def say(self, message: str) -> None:
-        await trio.to_thread.run_sync(say, message, abandon_on_cancel=True, limiter=self._limiter)
-
-    async def _write(self, file: TextIO | None, texts: Sequence[str]) -> None:
-        if file is None or not texts:
-            return
-        text = "".join(f"{each}\n" for each in texts)
-        await trio.to_thread.run_sync(_write, file, text, abandon_on_cancel=True, limiter=self._limiter)
-
-
-def _short(workload: str) -> str:
-    return workload.removeprefix("default/")
-
-
-def _write(file: TextIO, text: str) -> None:
-    with suppress(OSError, ValueError):  # nobody reads it any more; the workloads go on
-        file.write(text)
-        file.flush()

@@ -9,7 +9,7 @@ from service._options import seconds
 from service._telemetry import LEVELS
 from service._terminal import escaped
 
-__all__ = ["CONTROL_COMMANDS", "add_control_parsers", "add_up_parser"]
+__all__ = ["CONTROL_COMMANDS", "add_control_parsers", "add_operator_parser", "add_up_parser"]
 
 CONTROL_COMMANDS: Final = ("ps", "netstat", "logs", "restart", "stop")
 
@@ -53,6 +53,67 @@ def add_up_parser(commands: Any) -> None:
         " WASI_SOCKETS_LOG says",
     )
     parser.add_argument("--no-cache", action="store_true", help="neither use nor keep compiled code")
+    parser.add_argument(
+        "--json", action="store_true", help="print events and output as JSON, an object a line"
+    )
+
+
+def add_operator_parser(commands: Any) -> None:
+    """The parser of `operator`."""
+    parser = commands.add_parser(
+        "operator",
+        help="run the Workload resources of a Kubernetes cluster",
+        description="Run the Workload resources of a Kubernetes cluster on this host, until Ctrl-C or SIGTERM. The API"
+        " server and the credentials are those of the pod that this is, or of a kubeconfig.",
+        epilog="exit codes: 0 after SIGTERM; 130 after Ctrl-C; 2 for wrong options; 125 when no API server is known.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--kubeconfig", metavar="FILE", help="instead of KUBECONFIG or ~/.kube/config")
+    parser.add_argument("--context", metavar="NAME", help="of the kubeconfig, instead of its current one")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--namespace", metavar="NAME", help="whose resources; by default that of the credentials"
+    )
+    where.add_argument("--all-namespaces", action="store_true", help="those of all namespaces")
+    parser.add_argument(
+        "--selector",
+        default="",
+        metavar="LABELS",
+        help="only resources with these labels, such as host=a,tier!=test",
+    )
+    parser.add_argument(
+        "--lease",
+        action="store_true",
+        help="share the resources with other hosts: each runs those whose Lease it holds",
+    )
+    parser.add_argument("--name", metavar="NAME", help="of this host; its own name and process by default")
+    parser.add_argument(
+        "--allow-python",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="code that resources may name",
+    )
+    parser.add_argument(
+        "--allow-directory",
+        action="append",
+        default=[],
+        metavar="DIRECTORY",
+        help="a directory that resources may mount, and what is below it",
+    )
+    parser.add_argument(
+        "--allow-network",
+        action="store_true",
+        help="let resources publish real ports, forward to real hosts, and reach what they list in `allow`",
+    )
+    parser.add_argument(
+        "--grace",
+        type=seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="for finishing, when told to stop; 10 by default",
+    )
+    parser.add_argument("--log-level", choices=LEVELS, help="as for `up`")
     parser.add_argument(
         "--json", action="store_true", help="print events and output as JSON, an object a line"
     )

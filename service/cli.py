@@ -16,7 +16,12 @@ from service._notations import allow_option, forward_option, publish_option
 from service._options import directory, environment, seconds, service_option
 from service._telemetry import LEVELS
 from service._terminal import escaped, escaped_lines, flush_output, say
-from service._workload_options import CONTROL_COMMANDS, add_control_parsers, add_up_parser
+from service._workload_options import (
+    CONTROL_COMMANDS,
+    add_control_parsers,
+    add_operator_parser,
+    add_up_parser,
+)
 from service.conformance import add_parser as add_conformance_parser
 
 __all__ = ["main"]
@@ -57,6 +62,7 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     _add_validate(commands)
     add_up_parser(commands)
     add_control_parsers(commands)
+    add_operator_parser(commands)
     add_conformance_parser(commands)
     _add_doctor(commands)
     return parser, commands.choices
@@ -225,6 +231,10 @@ def _dispatch(options: argparse.Namespace, guest_arguments: list[str]) -> int:
         from service._up import up
 
         return up(options)
+    if options.command == "operator":
+        from service._operator import operator
+
+        return operator(options)
     if options.command in CONTROL_COMMANDS:
         from service._control_commands import control
 

@@ -19,6 +19,11 @@ class Volumes:
     def __init__(self) -> None:
         self._made: Final[dict[str, str]] = {}
 
+    @property
+    def made(self) -> bool:
+        """Whether there are any."""
+        return bool(self._made)
+
     def directory(self, mounted: str | os.PathLike[str] | Volume) -> str | os.PathLike[str]:
         """The directory of this machine behind what a component is to be given."""
         if not isinstance(mounted, Volume):

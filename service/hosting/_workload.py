@@ -192,8 +192,9 @@ class Workload:
                 bridges.cancel_scope.cancel()
         finally:
             self.network.close()
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._volumes.remove)
+            if self._volumes.made:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._volumes.remove)
             self._over.set()
         if failure is not None:
             raise failure

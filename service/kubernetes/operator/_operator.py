@@ -1,0 +1,233 @@
+"""Watching `Workload` resources, and making a host run what they say."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+import trio
+
+from service.hosting import Host, Workload, WorkloadError
+from service.kubernetes.operator._admission import Allowance, NotAdmittedError, admitted
+from service.kubernetes.operator._api import Api, ApiError, Object
+from service.kubernetes.operator._leases import Lease
+from service.kubernetes.operator._status import status_of
+from service.kubernetes.upstream import ApiServerUnavailable, BrokenAnswer
+
+__all__ = ["GROUP", "Operator"]
+
+GROUP: Final = "wasi-sockets.dev"
+_VERSION: Final = "v1alpha1"
+_WATCH_SECONDS: Final = 300
+_LEASE_STOP_SECONDS: Final = 3.0
+"""For finishing after a lost Lease: less than what is left until another host may take it."""
+
+_logger: Final = logging.getLogger("wasi_sockets.kubernetes")
+
+_FAILURES: Final = (ApiError, ApiServerUnavailable, BrokenAnswer, ValueError, KeyError)
+
+
+class Operator:
+    """Runs the `Workload` resources of a namespace, or of all, on a host.
+
+    Args:
+        host: where they run; it may run others too.
+        api: where the resources are.
+        identity: this host's name, for Leases and in the status of resources.
+        namespace: "" for all.
+        selector: labels of those that are this host's, as for `kubectl --selector`; "" for all.
+        leases: run only those whose Lease this host holds, since others see the same ones.
+        allowance: what resources may name.
+        stop_within: seconds that a workload has to finish when its resource is gone or changed.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        api: Api,
+        *,
+        identity: str,
+        namespace: str = "",
+        selector: str = "",
+        leases: bool = False,
+        allowance: Allowance | None = None,
+        stop_within: float = 10.0,
+    ) -> None:
+        where = f"namespaces/{namespace}/" if namespace else ""
+        self.host: Final = host
+        self.api: Final = api
+        self.identity: Final = identity
+        self.allowance: Final = allowance or Allowance()
+        self.stop_within: Final = stop_within
+        self.leases: Final = leases
+        self._path: Final = f"/apis/{GROUP}/{_VERSION}/{where}workloads"
+        self._query: Final = {"labelSelector": selector} if selector else {}
+        self._managed: Final[dict[str, _Managed]] = {}
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow the resources until cancelled. `task_status` is told once it has seen all that there are.
+
+        While the API server is away, what runs goes on.
+        """
+        pause = 1.0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow_events)
+            started = False
+            while True:
+                try:
+                    version = await self._list(nursery)
+                    pause = 1.0
+                    if not started:
+                        started = True
+                        task_status.started()
+                    await self._watch(nursery, version)
+                except _FAILURES as error:
+                    if isinstance(error, ApiError) and error.code == 410:
+                        continue  # too old: list anew
+                    _logger.warning("workloads cannot be watched: %s; again in %g s", error, pause)
+                    await trio.sleep(pause)
+                    pause = min(2 * pause, 30.0)
+
+    async def _list(self, nursery: trio.Nursery) -> str:
+        listed = await self.api.get(self._path, self._query)
+        there: set[str] = set()
+        for resource in listed["items"]:
+            there.add(self._update(nursery, resource))
+        for key, managed in self._managed.items():
+            if key not in there:
+                managed.want(None)
+        version: str = listed["metadata"]["resourceVersion"]
+        return version
+
+    async def _watch(self, nursery: trio.Nursery, version: str) -> None:
+        query = {**self._query, "resourceVersion": version, "timeoutSeconds": str(_WATCH_SECONDS)}
+        async for kind, resource in self.api.watch(self._path, query):
+            if kind in ("ADDED", "MODIFIED"):
+                self._update(nursery, resource)
+            elif kind == "DELETED" and (managed := self._managed.get(_key(resource))) is not None:
+                managed.want(None)
+
+    def _update(self, nursery: trio.Nursery, resource: Object) -> str:
+        key = _key(resource)
+        managed = self._managed.get(key)
+        if managed is None or managed.over:
+            managed = self._managed[key] = _Managed(self, resource)
+            nursery.start_soon(self._manage, key, managed, name=f"workload {key}")
+        else:
+            managed.want(resource)
+        return key
+
+    async def _manage(self, key: str, managed: _Managed) -> None:
+        try:
+            await managed.run()
+        finally:
+            if self._managed.get(key) is managed:
+                del self._managed[key]
+
+    async def _follow_events(self) -> None:
+        with self.host.events.follow() as events:
+            async for event in events:
+                managed = self._managed.get(event.workload)
+                if managed is not None:
+                    managed.look_again()
+
+
+class _Managed:
+    """One resource, and the workload that it describes."""
+
+    def __init__(self, operator: Operator, resource: Object) -> None:
+        metadata = resource["metadata"]
+        self.over = False
+        self._operator: Final = operator
+        self._namespace: Final[str] = metadata["namespace"]
+        self._name: Final[str] = metadata["name"]
+        self._resource: Object | None = resource
+        self._changed = trio.Event()
+        self._workload: Workload | None = None
+        self._told: Mapping[str, Any] | None = resource.get("status")
+        self._lease: Final = (
+            Lease(
+                operator.api,
+                self._namespace,
+                f"wasi-sockets-{self._name}",
+                operator.identity,
+                self.look_again,
+            )
+            if operator.leases
+            else None
+        )
+
+    def want(self, resource: Object | None) -> None:
+        """The resource is this now; None: it is gone."""
+        self._resource = resource
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Something may have to be done."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Keep the host as the resource says, until that is gone or this is cancelled; then the workload is stopped."""
+        leasing = trio.CancelScope(shield=True)  # nobody else may begin before this host has ended it
+        async with trio.open_nursery() as nursery:
+            if self._lease is not None:
+                nursery.start_soon(self._keep_lease, self._lease, leasing)
+            try:
+                while self._resource is not None:
+                    self._changed = trio.Event()
+                    await self._converge(self._resource)
+                    await self._changed.wait()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._stop(self._operator.stop_within)
+                self.over = True
+                leasing.cancel()
+
+    async def _keep_lease(self, lease: Lease, scope: trio.CancelScope) -> None:
+        with scope:
+            await lease.keep()
+
+    async def _converge(self, resource: Object) -> None:
+        if resource["metadata"].get("deletionTimestamp"):
+            await self._stop(self._operator.stop_within)
+            return
+        if self._lease is not None and not self._lease.held:
+            await self._stop(_LEASE_STOP_SECONDS)
+            return
+        problem = ""
+        try:
+            spec = admitted(resource, self._operator.allowance)
+        except NotAdmittedError as error:
+            problem = str(error)  # what ran before goes on
+        else:
+            workload = self._workload
+            if workload is None or workload.over or workload.spec != spec:
+                await self._stop(self._operator.stop_within)
+                try:
+                    self._workload = await self._operator.host.start(spec)
+                except WorkloadError as error:
+                    problem = str(error)
+        await self._tell(resource, problem)
+
+    async def _stop(self, within: float) -> None:
+        workload, self._workload = self._workload, None
+        if workload is not None and not workload.over:
+            await workload.stop(within)
+
+    async def _tell(self, resource: Object, problem: str) -> None:
+        status = status_of(resource, self._workload, problem, self._operator.identity, self._told)
+        if status == self._told:
+            return
+        path = f"/apis/{GROUP}/{_VERSION}/namespaces/{self._namespace}/workloads/{self._name}/status"
+        try:
+            await self._operator.api.merge(path, {"status": status})
+            self._told = status
+        except _FAILURES as error:
+            if not (isinstance(error, ApiError) and error.code == 404):  # it is gone, and the watch will tell
+                _logger.warning("the status of workload %s/%s: %s", self._namespace, self._name, error)
+
+
+def _key(resource: Mapping[str, Any]) -> str:
+    metadata = resource["metadata"]
+    return f"{metadata['namespace']}/{metadata['name']}"

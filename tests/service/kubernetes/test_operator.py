@@ -1,0 +1,284 @@
+"""The operator against an API in memory: what it admits, runs, changes, stops and tells; Leases by MockClock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from service.hosting import Host
+from service.kubernetes.operator import Allowance, ApiError, NotAdmittedError, Operator, admitted
+from service.kubernetes.operator._leases import DURATION_SECONDS, Lease
+from tests.service.kubernetes.memory_api import MemoryApi
+from wasi_sockets import TcpStream
+
+WORKLOADS = "/apis/wasi-sockets.dev/v1alpha1/namespaces/shop/workloads"
+ECHO = f"{__name__}:echo"
+PYTHON = Allowance(python=frozenset({ECHO}))
+
+
+async def echo(stream: TcpStream) -> None:
+    async for data in stream:
+        await stream.send_all(data)
+
+
+def resource(spec: Any, **metadata: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "tasks", "namespace": "shop", "generation": 1, **metadata}, "spec": spec}
+
+
+def serving(port: int = 7) -> dict[str, Any]:
+    return resource({"services": {"api": {"handler": ECHO, "ports": [port]}}})
+
+
+@asynccontextmanager
+async def operating(api: MemoryApi, **options: Any) -> AsyncIterator[Host]:
+    async with Host() as host, trio.open_nursery() as nursery:
+        operator = Operator(host, api, identity="a", namespace="shop", **{"allowance": PYTHON, **options})
+        await nursery.start(operator.run)
+        yield host
+        nursery.cancel_scope.cancel()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await trio.lowlevel.checkpoint()
+        await wait_all_tasks_blocked()
+    raise AssertionError("it never came")
+
+
+def conditions(api: MemoryApi) -> dict[str, str]:
+    status = api.objects[f"{WORKLOADS}/tasks"].get("status", {})
+    return {each["type"]: each["status"] for each in status.get("conditions", ())}
+
+
+# ---------------------------------------------------------------- what is admitted
+def test_a_workload_of_images_and_volumes_is_admitted() -> None:
+    spec = admitted(
+        resource(
+            {
+                "services": {
+                    "api": {
+                        "image": "example.com/api:1",
+                        "ports": [7],
+                        "directories": {"/d": {"volume": "d"}},
+                    }
+                }
+            }
+        ),
+        Allowance(),
+    )
+    assert spec.id == "shop/tasks"
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ({"services": {"api": {"component": "/etc/passwd"}}}, "by `image` here, not from files of the host"),
+        (
+            {"services": {"api": {"handler": "os:system", "ports": [7]}}},
+            "os:system is not among the Python code",
+        ),
+        ({"services": {"api": {"asgi": "a:b", "ports": [7]}}}, "a:b is not among the Python code"),
+        ({"services": {"api": {"task": "a:b"}}}, "a:b is not among the Python code"),
+        ({"services": {"api": {"image": "e.com/a:1", "directories": ["/etc::/e"]}}}, "/etc is not among"),
+        ({"services": {"api": {"image": "e.com/a:1", "directories": ["/srv/../etc::/e"]}}}, "is not among"),
+        ({"services": {"api": {"image": "e.com/a:1", "directories": ["/srvx::/e"]}}}, "/srvx is not among"),
+        ({"services": {"api": {"image": "e.com/a:1", "http": "stock"}}}, "--allow-network"),
+        ({"services": {"api": {"image": "e.com/a:1"}}, "publish": ["80:80"]}, "spec.publish: "),
+        ({"services": {"api": {"image": "e.com/a:1"}}, "publish": "auto"}, "spec.publish: "),
+        ({"services": {"api": {"image": "e.com/a:1"}}, "forward": ["1=e.com:1"]}, "spec.forward: "),
+        ({"services": {"api": {"image": "e.com/a:1"}}, "allow": ["public"]}, "spec.allow: "),
+        ({"services": {"api": {"image": "e.com/a:1", "environment": {"A": {"from": "HOME"}}}}}, "HOME"),
+        ({"services": {"api": {"image": "e.com/a:1", "port": 3}}}, "unknown key 'port'"),
+        ({"services": {}}, "neither services nor components"),
+        (
+            {"name": "other", "services": {"api": {"image": "e.com/a:1"}}},
+            "spec.name: it is the resource's own",
+        ),
+        ({"namespace": "kube-system", "services": {"api": {"image": "e.com/a:1"}}}, "spec.namespace: "),
+        ({"apiVersion": "runtime.wasmcloud.dev/v1alpha1", "kind": "Workload"}, "spec.apiVersion: "),
+        (None, "spec: missing"),
+        ("x", "spec: missing"),
+    ],
+)
+def test_what_asks_for_too_much_is_not(spec: Any, problem: str) -> None:
+    with pytest.raises(NotAdmittedError) as raised:
+        admitted(resource(spec), Allowance(directories=("/srv",)))
+    assert problem in str(raised.value)
+
+
+def test_a_link_does_not_lead_out_of_a_listed_directory(tmp_path: Path) -> None:
+    listed = tmp_path / "listed"
+    (listed / "inside").mkdir(parents=True)
+    (listed / "out").symlink_to("/etc")
+    for name, good in (("inside", True), ("", True), ("out", False), ("../other", False)):
+        spec = {"services": {"api": {"image": "e.com/a:1", "directories": [f"{listed}/{name}::/d"]}}}
+        if good:
+            admitted(resource(spec), Allowance(directories=(str(listed),)))
+        else:
+            with pytest.raises(NotAdmittedError):
+                admitted(resource(spec), Allowance(directories=(str(listed),)))
+
+
+def test_a_host_that_lets_workloads_out_admits_doors() -> None:
+    spec = {
+        "services": {"api": {"image": "e.com/a:1", "http": "stock"}},
+        "publish": ["80:80"],
+        "allow": ["public"],
+    }
+    admitted(resource(spec), Allowance(network=True))
+
+
+# ---------------------------------------------------------------- what is run
+async def test_resources_are_run_changed_and_stopped() -> None:
+    api = MemoryApi()
+    api.put(f"{WORKLOADS}/tasks", serving())
+    async with operating(api) as host:
+        await until(lambda: conditions(api).get("Ready") == "True")
+        status = api.objects[f"{WORKLOADS}/tasks"]["status"]
+        assert status["hostId"] == "a"
+        assert [(each["name"], each["state"]) for each in status["services"]] == [("api", "ready")]
+        first = host.workloads["shop/tasks"]
+        api.put(f"{WORKLOADS}/tasks", {**serving(8), "status": status})
+        await until(lambda: first.over and "shop/tasks" in host.workloads)
+        assert host.workloads["shop/tasks"].spec.services[0].ports == (8,)
+        api.put(f"{WORKLOADS}/other", serving(7))
+        await until(lambda: len(host.workloads) == 2)
+        api.delete(f"{WORKLOADS}/tasks")
+        await until(lambda: list(host.workloads) == ["shop/other"])
+
+
+async def test_what_it_tells_does_not_make_it_tell_again() -> None:
+    api = MemoryApi()
+    api.put(f"{WORKLOADS}/tasks", serving())
+    async with operating(api):
+        await until(lambda: conditions(api).get("Ready") == "True")
+        await wait_all_tasks_blocked()
+        told = len([each for each in api.calls if each.startswith("PATCH")])
+        before = api.objects[f"{WORKLOADS}/tasks"]
+        api.put(f"{WORKLOADS}/tasks", before)
+        await wait_all_tasks_blocked()
+        assert len([each for each in api.calls if each.startswith("PATCH")]) == told <= 3
+
+
+async def test_a_resource_that_is_not_admitted_says_so_and_what_ran_goes_on() -> None:
+    api = MemoryApi()
+    api.put(f"{WORKLOADS}/tasks", serving())
+    async with operating(api) as host:
+        await until(lambda: conditions(api).get("Ready") == "True")
+        wrong = api.objects[f"{WORKLOADS}/tasks"]
+        api.put(f"{WORKLOADS}/tasks", {**wrong, "spec": {"services": {"api": {"component": "x.wasm"}}}})
+        await until(lambda: conditions(api).get("Accepted") == "False")
+        (accepted, *_) = api.objects[f"{WORKLOADS}/tasks"]["status"]["conditions"]
+        assert "by `image` here" in accepted["message"]
+        assert not host.workloads["shop/tasks"].over
+
+
+async def test_a_watch_that_breaks_is_begun_anew_and_nothing_is_missed(autojump_clock: MockClock) -> None:
+    api = MemoryApi()
+    api.put(f"{WORKLOADS}/tasks", serving())
+    async with operating(api) as host:
+        for error in (ApiError(410, "too old"), ApiError(500, "broken"), ValueError("no JSON")):
+            api.away = isinstance(error, ValueError)
+            api.break_watches(error)
+            name = f"{WORKLOADS}/new-{error.args[0][:3].strip().lower().replace(' ', '')}x"
+            api.objects[name] = {}
+            api.put(name, serving())
+            await trio.sleep(3)
+            assert "shop/tasks" in host.workloads
+            api.away = False
+            await trio.sleep(60)
+            assert f"shop/{name.rpartition('/')[2]}" in host.workloads
+        api.objects.pop(f"{WORKLOADS}/tasks")  # nobody tells of it
+        api.break_watches(ApiError(410, "too old"))
+        await trio.sleep(20)
+        assert "shop/tasks" not in host.workloads
+
+
+async def test_of_two_hosts_one_runs_a_workload_and_the_other_takes_over(autojump_clock: MockClock) -> None:
+    api = MemoryApi()
+    api.put(f"{WORKLOADS}/tasks", serving())
+    async with Host() as one, Host() as other, trio.open_nursery() as nursery:
+        scopes = {}
+        for name, host in (("one", one), ("other", other)):
+            scope = scopes[name] = trio.CancelScope()
+
+            async def run(
+                task_status: trio.TaskStatus[None],
+                name: str = name,
+                host: Host = host,
+                scope: trio.CancelScope = scope,
+            ) -> None:
+                operator = Operator(host, api, identity=name, namespace="shop", leases=True, allowance=PYTHON)
+                with scope:
+                    await operator.run(task_status=task_status)
+
+            await nursery.start(run)
+        for _ in range(40):
+            await trio.sleep(1)
+            assert len(one.workloads) + len(other.workloads) == 1
+        (holder, rest) = ("one", "other") if one.workloads else ("other", "one")
+        lease = api.objects["/apis/coordination.k8s.io/v1/namespaces/shop/leases/wasi-sockets-tasks"]
+        assert lease["spec"]["holderIdentity"] == holder
+        scopes[holder].cancel()  # it gives the Lease back
+        await trio.sleep(5)
+        assert bool(one.workloads) is (rest == "one")
+        nursery.cancel_scope.cancel()
+
+
+# ---------------------------------------------------------------- Leases
+async def test_a_lease_is_lost_before_anybody_else_may_take_it(autojump_clock: MockClock) -> None:
+    """Each host sees an API of its own that may be away; what they hold is watched over time."""
+    shared = MemoryApi()
+
+    class Seen(MemoryApi):
+        def __init__(self) -> None:
+            super().__init__()
+            self.objects = shared.objects
+
+        def _store(self, path: str, new: dict[str, Any]) -> dict[str, Any]:
+            return shared._store(path, new)
+
+    apis = [Seen(), Seen()]
+    leases = [Lease(api, "shop", "x", f"host-{number}", lambda: None) for number, api in enumerate(apis)]
+    held: list[tuple[bool, bool]] = []
+    async with trio.open_nursery() as nursery:
+        for lease in leases:
+            nursery.start_soon(lease.keep)
+        for second in range(200):
+            await trio.sleep(0.5)
+            if second in (20, 100):
+                apis[0].away, apis[1].away = leases[0].held, leases[1].held
+            if second in (80, 160):
+                apis[0].away = apis[1].away = False
+            held.append((leases[0].held, leases[1].held))
+        nursery.cancel_scope.cancel()
+    assert (True, True) not in held
+    assert {each for each in held if any(each)} == {(True, False), (False, True)}
+    longest = max(len(run) for run in "".join("x" if any(each) else "." for each in held).split("x"))
+    assert longest * 0.5 < 2 * DURATION_SECONDS
+
+
+async def test_a_lease_that_another_took_meanwhile_is_not_held(autojump_clock: MockClock) -> None:
+    api = MemoryApi()
+    lease = Lease(api, "shop", "x", "me", lambda: None)
+    path = "/apis/coordination.k8s.io/v1/namespaces/shop/leases/x"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lease.keep)
+        await trio.sleep(1)
+        assert lease.held
+        api.put(path, {**api.objects[path], "spec": {"holderIdentity": "other", "leaseDurationSeconds": 15}})
+        await trio.sleep(3)
+        assert not lease.held
+        await trio.sleep(16)
+        assert lease.held
+        assert api.objects[path]["spec"]["leaseTransitions"] == 1
+        nursery.cancel_scope.cancel()
+    assert api.objects[path]["spec"]["holderIdentity"] == ""
