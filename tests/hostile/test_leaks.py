@@ -23,7 +23,7 @@ def _ours() -> Counter[str]:
     return Counter(
         f"{type(each).__module__}.{type(each).__qualname__}"
         for each in gc.get_objects()
-        if type(each).__module__.partition(".")[0] in ("wasi_sockets", "wasmtime")
+        if str(type(each).__module__).partition(".")[0] in ("wasi_sockets", "wasmtime")
         and not isinstance(each, ctypes.Array)
     )
 
