@@ -226,16 +226,15 @@ async def test_what_does_not_end_is_told_of_and_keeps_no_other_from_stopping(
         await workload.until_ready()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(workload.stop, 1)
-            nursery.start_soon(neighbour.stop, 1)
+            await neighbour.stop(1)
             await trio.sleep(10)
-            assert neighbour.over
             db, api = workload.status().services
-            assert db.state is State.STOPPED
-            assert (api.state, api.reason) == (
-                State.STOPPING,
-                "it does not end, though it was cancelled",
-            )
             release.set()
+        assert db.state is State.STOPPED
+        assert (api.state, api.reason) == (
+            State.STOPPING,
+            "it does not end, though it was cancelled",
+        )
         assert workload.status().services[1].state is State.STOPPED
 
 
