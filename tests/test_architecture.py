@@ -29,6 +29,20 @@ ALLOWED = {
         "conformance",
     },
 }  # fmt: skip
+# The same for service/, whose command line may import all of them. "shared" are the files that its rooms may use.
+SERVICE_ALLOWED = {
+    "shared": set[str](),
+    "spec": set(),
+    "oci": {"shared", "spec"},
+    "files": {"shared", "spec", "oci"},
+    "hosting": {"shared", "spec", "oci"},
+    "control": {"shared", "hosting"},
+    "kubernetes": {"shared"},
+    "examples": set(),
+}
+SERVICE_SHARED = {
+    "_endings", "_exits", "_imports", "_netstat", "_notations", "_serving", "_tables", "_terminal", "identity",
+}  # fmt: skip
 PRIVATE_METHODS = {"_context", "_from_raw", "_from_ptr", "_consume", "_set_ptr"}
 PRIVATE_ALLOWED = ("wasi_sockets/engine/bindings",)
 
@@ -74,19 +88,52 @@ def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
             assert relative.name == "telemetry.py", f"{relative} imports opentelemetry"
 
 
+def service_room_of(module: str) -> str:
+    """The room that a module name of service belongs to; "commands" for what stands on all of them."""
+    parts = module.split(".")[1:]
+    first = parts[0] if parts else ""
+    if first in SERVICE_SHARED:
+        return "shared"
+    return first if first in SERVICE_ALLOWED else "commands"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [each for each in SOURCES if "service" in each.relative_to(ROOT).parts],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_a_room_of_the_service_imports_only_what_it_may(path: Path) -> None:
+    relative = path.relative_to(ROOT)
+    room = service_room_of(".".join(relative.with_suffix("").parts))
+    if room == "commands":
+        return
+    for module in imports(path):
+        if module.split(".")[0] == "service":
+            target = service_room_of(module)
+            assert target == room or target in SERVICE_ALLOWED[room], f"{relative} ({room}) imports {module}"
+
+
+@pytest.mark.parametrize(
+    "room", [path for path in (ROOT / "service").iterdir() if (path / "__init__.py").exists()]
+)
+def test_every_folder_of_the_service_is_a_room(room: Path) -> None:
+    assert room.name in SERVICE_ALLOWED
+
+
 def test_the_rooms_form_no_cycle() -> None:
     done: set[str] = set()
+    rooms = {**ALLOWED, **SERVICE_ALLOWED}
 
     def visit(room: str, above: tuple[str, ...]) -> None:
         assert room not in above, f"a cycle: {above}"
         if room in done:
             return
-        for other in ALLOWED[room]:
+        for other in rooms[room]:
             visit(other.split(".")[0], (*above, room))
         done.add(room)
 
     # `facade` and `conformance` are one layer: the checks stand on the facade, the command line on both.
-    for room in ALLOWED:
+    for room in rooms:
         if room not in ("facade", "conformance"):
             visit(room, ())
 

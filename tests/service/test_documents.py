@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from service import cli
+from service._workload_options import CONTROL_COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "UPGRADE.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -20,7 +21,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "UPGRADE.md", *sorted((ROOT / "docs").gl
 Files = Callable[[str], Path]
 
 
-_WITH_PROGRAMS = ("embedding", "libraries", "network", "observability", "workloads")
+_WITH_PROGRAMS = ("embedding", "libraries", "network", "observability", "workloads", "hosting")
 
 # Of each program, in order, something that it prints at its end.
 _ENDS = (
@@ -41,6 +42,8 @@ _ENDS = (
     "b'at last'\nslow: ['socket.connection']\n",
     "default/greetings ['greeter']\n",
     "not-cached\n",
+    "echo handler ready 0\nclient run completed 0\nclient stdout echoed 32 bytes in 1 round trips\n",
+    "2 backing-off ValueError: not in the mood; starts again in 0.02 s\n3 starting \n",
 )
 
 
@@ -72,6 +75,8 @@ def _programs() -> list[tuple[str, str]]:
         "observability",
         "workloads",
         "images",
+        "hosting",
+        "restarts",
     ],
 )
 def test_a_program_in_the_documents_runs(
@@ -103,7 +108,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
     text = (ROOT / "docs" / "command-line.md").read_text()
-    for subcommand in ("run", "inspect", "validate"):
+    for subcommand in ("run", "inspect", "validate", "up", *CONTROL_COMMANDS):
         with pytest.raises(SystemExit):
             cli.main([subcommand, "--help"])
         options = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}

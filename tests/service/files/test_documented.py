@@ -1,4 +1,4 @@
-"""docs/workloads.md shows files that can be read, and names every key."""
+"""README and docs/workloads.md show files that can be read, and the latter names every key."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from service.files._shapes import MapOf, Record
 from service.files._wasmcloud_shapes import DEPLOYMENT
 from service.files._wasmcloud_shapes import WORKLOAD as MANIFEST
 
-_TEXT = (Path(__file__).resolve().parents[3] / "docs" / "workloads.md").read_text()
+_ROOT = Path(__file__).resolve().parents[3]
+_TEXT = (_ROOT / "docs" / "workloads.md").read_text()
 
 
-@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", _TEXT, re.DOTALL))
+@pytest.mark.parametrize(
+    "text", re.findall(r"```yaml\n(.*?)```", (_ROOT / "README.md").read_text() + _TEXT, re.DOTALL)
+)
 def test_the_files_can_be_read(text: str) -> None:
     loaded = read_workloads("workload.yaml", text=text, environment={"TASKS_API_KEY": "x"}, look=False)
     assert loaded.workloads
