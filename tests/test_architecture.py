@@ -38,6 +38,7 @@ SERVICE_ALLOWED = {
     "hosting": {"shared", "spec", "oci"},
     "control": {"shared", "hosting"},
     "kubernetes": {"shared"},
+    "operator": {"shared", "spec", "files", "hosting", "kubernetes"},
     "examples": set(),
 }
 SERVICE_SHARED = {
@@ -92,6 +93,8 @@ def service_room_of(module: str) -> str:
     """The room that a module name of service belongs to; "commands" for what stands on all of them."""
     parts = module.split(".")[1:]
     first = parts[0] if parts else ""
+    if parts[:2] == ["kubernetes", "operator"]:
+        return "operator"
     if first in SERVICE_SHARED:
         return "shared"
     return first if first in SERVICE_ALLOWED else "commands"
