@@ -108,7 +108,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
     text = (ROOT / "docs" / "command-line.md").read_text()
-    for subcommand in ("run", "inspect", "validate", "up", *CONTROL_COMMANDS):
+    for subcommand in ("run", "inspect", "validate", "up", "operator", *CONTROL_COMMANDS):
         with pytest.raises(SystemExit):
             cli.main([subcommand, "--help"])
         options = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
