@@ -31,7 +31,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup guests demo example test coverage real-parts test-real-parts kubernetes test-kubernetes test-matrix \
-        test-oldest compare lint format types fuzz leaks soak differential bench bench-published bench-telemetry lock news clean
+        test-oldest test-faults compare lint format types fuzz leaks soak differential bench bench-published bench-telemetry lock news clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -97,6 +97,10 @@ kubernetes: $(ENVIRONMENT) ## build kube-apiserver from Debian's sources, and fe
 test-kubernetes: kubernetes ## services beside a real Kubernetes API server, or that of KUBECONFIG
 	@$(BUILD_GUESTS)
 	$(BIN)/python -m pytest tests/kubernetes tests/service/kubernetes $(ARGS)
+
+test-faults: $(ENVIRONMENT) ## services that trap, hog and restart, many times: others go on, nothing is left (some minutes)
+	@$(BUILD_GUESTS)
+	WASI_SOCKETS_FAULT_ROUNDS=20 $(BIN)/python -m pytest tests/faults $(ARGS)
 
 test-oldest: $(ENVIRONMENT) ## the oldest supported wasmtime, the suites that touch it most
 	@$(BUILD_GUESTS)

@@ -62,7 +62,9 @@ async def test_another_guest_keeps_its_pace(
 
         async def counted_echo(stream: trio.abc.Stream) -> None:
             nonlocal before
-            before = running.turns  # not earlier: how long loading takes depends on what else the machine does
+            before = (
+                running.turns
+            )  # not earlier: how long loading takes depends on what else the machine does
             await echo(stream)
 
         services.start_soon(trio.serve_listeners, counted_echo, [network.listen_tcp(8080)])

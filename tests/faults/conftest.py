@@ -1,0 +1,76 @@
+"""How long the suite runs, the host that its faults are on, and the figures at its end.
+
+`make test` runs it short; `make test-faults` as long as a leak needs to be seen (WASI_SOCKETS_FAULT_ROUNDS).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import trio
+import wasmtime
+
+import wasi_sockets
+from service.hosting import Host, Workload
+from service.spec import ComponentCode, ServiceSpec, WorkloadSpec
+from tests.guest_runs import interposed_component
+
+_FIGURES: list[str] = []
+
+NEIGHBOUR_PORT = 80
+
+
+@pytest.fixture(scope="session")
+def rounds() -> int:
+    """How often each fault happens."""
+    return int(os.environ.get("WASI_SOCKETS_FAULT_ROUNDS", "2"))
+
+
+@pytest.fixture(scope="session")
+def engine() -> wasmtime.Engine:
+    return wasmtime.Engine(wasi_sockets.config())
+
+
+@pytest.fixture(scope="session")
+def guest_file(guest_file: Callable[[str], Path]) -> Callable[[str], Path]:
+    """As for all tests, and compiled already, so that no time limit includes that."""
+
+    def compiled(name: str) -> Path:
+        path = guest_file(name)
+        interposed_component(path)
+        return path
+
+    return compiled
+
+
+@pytest.fixture
+async def host(engine: wasmtime.Engine) -> AsyncIterator[Host]:
+    with trio.fail_after(900):
+        async with Host(engine=engine, stop_within=1) as host:
+            yield host
+
+
+@pytest.fixture
+async def neighbour(host: Host, guest_file: Callable[[str], Path]) -> Workload:
+    """A guest that serves on the same host, and has nothing to do with anything."""
+    code = ComponentCode(guest_file("c-server-0.2.12"), arguments=(str(NEIGHBOUR_PORT), "1000000"))
+    service = ServiceSpec(name="api", code=code, ports=(NEIGHBOUR_PORT,))
+    workload = await host.start(WorkloadSpec(name="neighbour", services=(service,)))
+    await workload.until_ready()
+    return workload
+
+
+@pytest.fixture(scope="session")
+def report() -> Callable[[str], None]:
+    """Takes lines for the end of the run."""
+    return _FIGURES.append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _FIGURES:
+        terminalreporter.section("Faults")
+        for line in _FIGURES:
+            terminalreporter.line(line)
