@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import select
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -28,6 +29,8 @@ _MAX_REQUEST: Final = 16 * 1024
 _REQUEST_SECONDS: Final = 5.0
 _MAX_CLIENTS: Final = 32
 _LINGER_SECONDS: Final = 1.0
+_GONE_SECONDS: Final = 0.2
+"""Between two looks whether a client that says nothing more is there at all."""
 _CREDENTIALS: Final = struct.Struct("3i")
 """`struct ucred` of unix(7): process, user, group."""
 
@@ -128,7 +131,16 @@ async def _until_gone(stream: trio.SocketStream, scope: trio.CancelScope) -> Non
     with suppress(trio.BrokenResourceError):
         while await stream.receive_some(_MAX_REQUEST):
             pass
+        while not _has_gone(stream.socket):  # noqa: ASYNC110  # it may only have nothing more to say, as `nc -N`
+            await trio.sleep(_GONE_SECONDS)
     scope.cancel()
+
+
+def _has_gone(connected: trio.socket.SocketType) -> bool:
+    """Whether the peer has closed both directions."""
+    polled = select.poll()
+    polled.register(connected.fileno(), 0)  # hanging up is told in any case
+    return bool(polled.poll(0))
 
 
 async def _request(stream: trio.SocketStream) -> Mapping[str, Any]:
