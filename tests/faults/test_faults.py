@@ -92,28 +92,17 @@ def workload_of(fault: Fault, source: Source) -> WorkloadSpec:
     )
 
 
-async def until_at_fault(host: Host, workload: Workload, fault: Fault) -> None:
-    """Wait until all of it is as bad as it becomes."""
-    if fault.says:
-        with host.lines.follow() as lines:
-            if not any(
-                fault.says in line.text for line in host.lines.last(50) if line.workload == workload.id
-            ):
-                async for line in lines:
-                    if fault.says in line.text:
-                        return
-        return
-    for number in range(fault.many):
-        state = await workload.until(f"bad-{number}", State.FAILED if fault.reason else State.RUNNING)
-        assert state is not State.COMPLETED
-
-
 async def one_round(
     host: Host, spec: WorkloadSpec, fault: Fault, served: Callable[[], Awaitable[None]]
 ) -> None:
-    workload = await host.start(spec)
-    with trio.fail_after(60):
-        await until_at_fault(host, workload, fault)
+    with trio.fail_after(60), host.lines.follow() as lines:
+        workload = await host.start(spec)
+        if fault.says:
+            async for line in lines:
+                if fault.says in line.text:
+                    break
+        for number in range(fault.many):
+            await workload.until(f"bad-{number}", State.FAILED if fault.reason else State.RUNNING)
         await served()
     for status in workload.status().services[1:]:
         assert fault.reason in status.reason

@@ -89,12 +89,12 @@ async def _until_only_listening(workload: Workload) -> None:
 async def test_a_storm_of_restarts(
     host: Host, neighbour: Workload, wat_guest: Callable[[str], bytes], rounds: int, report: Report
 ) -> None:
-    """Fifty services fail all at once, and again: each as often as it may, and later each time."""
+    """Twenty services fail all at once, and again: each as often as it may, and later each time."""
     policy = RestartPolicy(backoff=0.01, backoff_max=0.04, jitter=0.5, budget=4)
     code = ComponentCode(wat_guest("trap"))
     spec = WorkloadSpec(
         name="storm",
-        services=tuple(ServiceSpec(name=f"bad-{n}", code=code, restart=policy) for n in range(50)),
+        services=tuple(ServiceSpec(name=f"bad-{n}", code=code, restart=policy) for n in range(20)),
     )
 
     async def storm() -> None:
@@ -115,7 +115,7 @@ async def test_a_storm_of_restarts(
         after = await held_now(host)
     assert after.left_since(before, allowed_growth(rounds)) == []
     report(
-        f"storm of 50 services, 4 restarts each: {rounds} rounds, {beat.answers - answers} answers meanwhile,"
+        f"storm of 20 services, 4 restarts each: {rounds} rounds, {beat.answers - answers} answers meanwhile,"
         f" the slowest in {beat.slowest * 1000:.0f} ms, {(after.resident - before.resident) / 1048576:+.2f} MiB"
     )
 
