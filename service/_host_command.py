@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, TextIO
 
@@ -22,6 +23,7 @@ from service.hosting import Event, Host, OutputLine, State
 __all__ = ["HostCommand"]
 
 _TOLD_WITHIN: Final = 2.0
+_REDRAW_SECONDS: Final = 0.2
 _QUIET: Final = frozenset({State.STARTING, State.STOPPING})
 """States that say nothing new to somebody who looks at a console."""
 
@@ -58,6 +60,7 @@ class HostCommand(ABC):
         """Live, and tell what happens. Returns the exit code for this process."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals, nursery)
+            nursery.start_soon(self.console.progress, self.host)
             async with trio.open_nursery() as telling:
                 await telling.start(self._tell_events)
                 ended = await outcome.acapture(self._live, nursery)
@@ -118,6 +121,8 @@ class Console:
     def __init__(self, *, as_json: bool) -> None:
         self._json = as_json
         self._limiter = trio.CapacityLimiter(1)  # one at a time, so that the order stays
+        self._starting: dict[tuple[str, str], tuple[str, float]] = {}
+        self._line = ""  # what is shown of progress
 
     async def lines(self, lines: Sequence[OutputLine]) -> None:
         if self._json:
@@ -133,6 +138,11 @@ class Console:
             await self._write(file, texts)
 
     async def event(self, event: Event) -> None:
+        key = (event.workload, event.service)
+        if event.state is State.STARTING:
+            self._starting[key] = (event.reason, trio.current_time())
+        else:
+            self._starting.pop(key, None)
         if self._json:
             await self._write(sys.stdout, [json.dumps(event_as_json(event))])
         elif event.state not in _QUIET or event.reason:
@@ -140,20 +150,69 @@ class Console:
             await self.say(f"{_short(event.workload)}/{event.service}: {event.state}{why}")
 
     async def say(self, message: str) -> None:
-        await trio.to_thread.run_sync(say, message, abandon_on_cancel=True, limiter=self._limiter)
+        await self._run(say, message)
+
+    async def progress(self, host: Host) -> None:
+        """One line on standard error that says what takes its time, on a terminal only, until cancelled."""
+        if self._json or not _is_terminal(sys.stderr):
+            return
+        try:
+            while True:
+                await trio.sleep(_REDRAW_SECONDS)
+                text = self._busy(host)
+                if text != self._line:
+                    await trio.to_thread.run_sync(
+                        self._draw, text, abandon_on_cancel=True, limiter=self._limiter
+                    )
+        finally:
+            self._draw("")
+
+    def _busy(self, host: Host) -> str:
+        """What the first service that is loaded does, and for how long."""
+        if not self._starting:
+            return ""
+        for name, workload in host.workloads.items():
+            for service in workload.status().services:
+                told, since = self._starting.get((name, service.name), (service.reason, 0.0))
+                if service.reason != told:  # events tell of states; what is done within one, only the status
+                    seconds = trio.current_time() - since
+                    return escaped(
+                        f"wasi-sockets: {_short(name)}/{service.name}: {service.reason} ({seconds:.0f} s)"
+                    )
+        return ""
 
     async def _write(self, file: TextIO | None, texts: Sequence[str]) -> None:
         if file is None or not texts:
             return
-        text = "".join(f"{each}\n" for each in texts)
-        await trio.to_thread.run_sync(_write, file, text, abandon_on_cancel=True, limiter=self._limiter)
+        await self._run(_write, file, "".join(f"{each}\n" for each in texts))
+
+    async def _run(self, write: Callable[..., None], *arguments: object) -> None:
+        def run() -> None:
+            self._draw("")
+            write(*arguments)
+
+        await trio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=self._limiter)
+
+    def _draw(self, text: str) -> None:
+        if text or self._line:
+            _write(sys.stderr, f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
+        self._line = text
+
+
+def _is_terminal(file: TextIO | None) -> bool:
+    try:
+        return file is not None and file.isatty()
+    except ValueError:  # closed
+        return False
 
 
 def _short(workload: str) -> str:
     return workload.removeprefix("default/")
 
 
-def _write(file: TextIO, text: str) -> None:
+def _write(file: TextIO | None, text: str) -> None:
+    if file is None:
+        return
     with suppress(OSError, ValueError):  # nobody reads it any more; the workloads go on
         file.write(text)
         file.flush()

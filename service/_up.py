@@ -13,7 +13,7 @@ from service._bridges import warnings_told
 from service._exits import CANNOT_RUN, FAILED, NOT_FOUND, CommandError
 from service._host_command import HostCommand
 from service._telemetry import console_level, telemetry_from_environment
-from service._terminal import say
+from service._terminal import escaped, say
 from service._watching import Watched
 from service.files import WorkloadFileError, read_workloads
 from service.hosting import ENDED, Host, State, Workload, WorkloadError
@@ -58,7 +58,9 @@ def read(file: str) -> Sequence[WorkloadSpec]:
     except ModuleNotFoundError as error:
         raise CommandError(str(error), FAILED) from error
     except WorkloadFileError as error:
-        raise CommandError(str(error), CANNOT_RUN) from error
+        for problem in error.problems:
+            say(escaped(str(problem)))
+        raise CommandError(f"{file}: nothing of it can be run like this", CANNOT_RUN) from error
     for note in loaded.notes:
         say(str(note))
     return loaded.workloads

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -261,6 +262,48 @@ def test_files_that_cannot_be_used_are_refused_before_anything_starts(place: Pla
         done = place.run("up", *words)
         assert done.returncode == code, done.stderr
         assert message in done.stderr
+
+
+def test_everything_that_is_wrong_with_a_file_is_said_a_line_each(place: Place) -> None:
+    place.write("bad.yaml", "name: shop\nservices:\n  api: {handler: 3}\n  web: {component: missing.wasm}\n")
+    done = place.run("up", "bad.yaml")
+    assert done.returncode == 126
+    *problems, last = done.stderr.splitlines()
+    assert {line.split(": ")[1] for line in problems} == {"bad.yaml:3", "bad.yaml:4"}
+    assert last == "wasi-sockets: bad.yaml: nothing of it can be run like this"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
+def test_a_terminal_is_told_what_takes_its_time_and_ctrl_c_does_not_wait_for_it(
+    place: Place, guest_file: GuestFile
+) -> None:
+    import pty
+
+    guest = guest_file("python")
+    place.write(
+        "shop.yaml",
+        textwrap.dedent(SERVICE) + f"components:\n  slow: {{component: '{guest}', after: [api]}}\n",
+    )
+    ours, theirs = pty.openpty()
+    with (
+        place.popen("up", "--no-cache", "shop.yaml", stderr=theirs) as process,
+        os.fdopen(ours, "rb") as seen,
+    ):
+        os.close(theirs)
+        told = b""
+        while b"shop/slow: compiling (" not in told:
+            told += os.read(seen.fileno(), 4096)
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # how Linux tells that nobody has the other end
+            while data := os.read(seen.fileno(), 4096):
+                told += data
+        assert process.wait(20) == 130
+    lines = told.decode().replace("\r\n", "\n").split("\n")
+    # Each message stands in a line of its own: what was shown of progress has been taken away before.
+    shown = [line.rpartition("\x1b[K")[2] for line in lines]
+    assert "wasi-sockets: shop/api: ready" in shown
+    assert "wasi-sockets: shop/slow: stopped" in shown
+    assert not [line for line in shown if "compiling" in line]
 
 
 def test_the_control_socket_is_only_this_users_and_bounded(place: Place) -> None:
