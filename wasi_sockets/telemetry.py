@@ -9,21 +9,18 @@ guests and compiled components are made: a program sets its providers before it 
 from __future__ import annotations
 
 import contextvars
-import errno
 import logging
-import socket
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final, Protocol, TypeAlias
-from weakref import WeakSet
+from typing import Any, Final
 
 from opentelemetry import context, metrics, propagate, trace
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
-from wasi_sockets.errors import WasiSocketsError
+from wasi_sockets.telemetry_errors import error_type
+from wasi_sockets.telemetry_sources import Attributes, Measurement, Source, Sources, Value
 from wasi_sockets.telemetry_table import EVENTS, METRICS, POINT_ATTRIBUTES, SPANS
 
 __all__ = [
@@ -59,11 +56,6 @@ __all__ = [
     "workload_scope",
 ]
 
-Value: TypeAlias = str | bool | int | float | Sequence[str]
-Attributes: TypeAlias = Mapping[str, Value]
-Measurement: TypeAlias = tuple[str, float, Attributes]
-"""A metric's name, its value now, and its attributes."""
-
 _SCOPE: Final = "wasi_sockets"
 _SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
 
@@ -98,6 +90,9 @@ _instruments: dict[str, Any] = {}
 _global_instruments: dict[str, Any] = {}
 _chosen = False
 
+_logger: Final = logging.getLogger("wasi_sockets.telemetry")
+_complained = False
+
 
 def refresh() -> None:
     """Look whether the program's providers record by now. Cheap, but not for each connection."""
@@ -125,7 +120,8 @@ def use(
 
     Networks, guests and components that were made before may go on as they were.
     """
-    global _tracer, _instruments, _chosen, tracing, metering, active
+    global _tracer, _instruments, _chosen, _complained, tracing, metering, active
+    _complained = False
     _chosen = tracer_provider is not None or meter_provider is not None
     _tracer, tracing = (trace.NoOpTracer(), False) if tracer_provider is None else _recorder(tracer_provider)
     _instruments = {} if meter_provider is None else _make_instruments(meter_provider)
@@ -146,6 +142,14 @@ def _is_real(provider: metrics.MeterProvider) -> bool:
     ):
         return False
     return not isinstance(provider.get_meter(_SCOPE, VERSION, _SCHEMA), metrics.NoOpMeter)
+
+
+def _not_told(error: Exception) -> None:
+    """A sampler, processor or instrument of the program's raised: nothing that this library does may fail of it."""
+    global _complained
+    if not _complained:
+        _complained = True
+        _logger.warning("OpenTelemetry could not be told, said once: %r", error, exc_info=error)
 
 
 # ------------------------------------------------------------ whose it is
@@ -232,14 +236,21 @@ def start(
         return _NOTHING
     given = {**workload_attributes(), **attributes} if attributes else workload_attributes()
     linked = [Link(each.get_span_context()) for each in links]
-    return _tracer.start_span(title or name, parent, _KINDS[SPANS[name].kind], given, linked)
+    try:
+        return _tracer.start_span(title or name, parent, _KINDS[SPANS[name].kind], given, linked)
+    except Exception as error:
+        _not_told(error)
+        return _NOTHING
 
 
 def end(ended: Span, error: BaseException | str | None = None) -> None:
     """End a span, with what went wrong: an exception, or a value of error.type."""
     if error is not None:
         fail(ended, error)
-    ended.end()
+    try:
+        ended.end()
+    except Exception as raised:
+        _not_told(raised)
 
 
 @contextmanager
@@ -313,123 +324,43 @@ def event(name: str, attributes: Attributes) -> None:
         trace.get_current_span().add_event(EVENTS[name].name, attributes)
 
 
-#: As .NET names them for its spans of sockets and lookups.
-_ERROR_NUMBERS: Final = {
-    errno.EACCES: "access_denied",
-    errno.EADDRINUSE: "address_already_in_use",
-    errno.EADDRNOTAVAIL: "address_not_available",
-    errno.ECONNABORTED: "connection_aborted",
-    errno.ECONNREFUSED: "connection_refused",
-    errno.ECONNRESET: "connection_reset",
-    errno.EHOSTUNREACH: "host_unreachable",
-    errno.ENETDOWN: "network_down",
-    errno.ENETUNREACH: "network_unreachable",
-    errno.ETIMEDOUT: "timed_out",
-}
-_LOOKUP_ERRORS: Final = {
-    socket.EAI_AGAIN: "try_again",
-    socket.EAI_FAIL: "no_recovery",
-    socket.EAI_NONAME: "host_not_found",
-}
-_ERROR_KINDS: Final[dict[type[BaseException], str]] = {
-    ConnectionAbortedError: "connection_aborted",
-    ConnectionRefusedError: "connection_refused",
-    ConnectionResetError: "connection_reset",
-    PermissionError: "access_denied",
-    TimeoutError: "timed_out",
-}
-
-
-def error_type(error: BaseException) -> str:
-    """The value of error.type for an exception: one of few."""
-    if isinstance(error, OSError) and error.errno is not None:
-        names = _LOOKUP_ERRORS if isinstance(error, socket.gaierror) else _ERROR_NUMBERS
-        name = names.get(error.errno)
-        if name is not None:
-            return name
-    if isinstance(error, WasiSocketsError) and isinstance(reason := getattr(error, "reason", None), str):
-        return reason
-    for kind, name in _ERROR_KINDS.items():
-        if isinstance(error, kind):
-            return name
-    return "cancelled" if type(error).__name__ == "Cancelled" else type(error).__name__
-
-
 # ------------------------------------------------------------ metrics
 
 
-class Source(Protocol):
-    """What has metrics that are read when they are collected, in whatever thread does that."""
-
-    def measurements(self) -> Iterable[Measurement]:
-        """The values now."""
-
-
-_Series: TypeAlias = tuple[str, frozenset[tuple[str, Value]]]
-
-_sources: Final[WeakSet[Any]] = WeakSet()
-_retired: Final[dict[_Series, float]] = {}
-_snapshot: dict[str, list[metrics.Observation]] = {}
-_lock: Final = threading.Lock()
-
-#: Collecting runs in a thread of the SDK's, beside the trio loop.
-_TRIES: Final = 5
+_sources: Final = Sources()
 
 
 def observe(source: Source) -> None:
     """Collect the metrics of `source` for as long as it exists; those of several with the same attributes add up."""
-    _sources.add(source)
+    _sources.observe(source)
 
 
 def retire(source: Source) -> None:
     """Keep what `source` has counted; for its `__del__`."""
     if metering and not sys.is_finalizing():
-        for name, value, attributes in source.measurements():
-            if METRICS[name].instrument == "counter":
-                series = name, frozenset(attributes.items())
-                _retired[series] = _retired.get(series, 0) + value
+        _sources.retire(source)
 
 
 def count(name: str, attributes: Attributes = _NO_WORKLOAD, amount: int = 1) -> None:
     """Add to a counter of the table that nothing else keeps."""
     if metering:
-        _instruments[name].add(amount, attributes)
+        try:
+            _instruments[name].add(amount, attributes)
+        except Exception as error:
+            _not_told(error)
 
 
 def record(name: str, value: float, attributes: Attributes = _NO_WORKLOAD) -> None:
     """Add a value to a histogram of the table."""
     if metering:
-        _instruments[name].record(value, attributes)
-
-
-def _measured(source: Source) -> list[Measurement]:
-    for _ in range(_TRIES):
         try:
-            return list(source.measurements())
-        except RuntimeError:  # something was added to what it went through
-            continue
-    return []
+            _instruments[name].record(value, attributes)
+        except Exception as error:
+            _not_told(error)
 
 
-def _take_snapshot() -> dict[str, list[metrics.Observation]]:
-    totals = dict(_retired)
-    for source in list(_sources):
-        for name, value, attributes in _measured(source):
-            series = name, frozenset(attributes.items())
-            totals[series] = totals.get(series, 0) + value
-    taken: dict[str, list[metrics.Observation]] = {name: [] for name in METRICS}
-    for (name, items), value in totals.items():
-        taken[name].append(metrics.Observation(value, dict(items)))
-    return taken
-
-
-def _observed(name: str) -> Iterable[metrics.Observation]:
-    """One metric, of a snapshot that serves until one of its metrics is asked for a second time."""
-    global _snapshot
-    with _lock:
-        if name not in _snapshot:
-            _snapshot = _take_snapshot()
-        return _snapshot.pop(name)
+def _observed(name: str) -> list[metrics.Observation]:
+    return [metrics.Observation(value, dict(items)) for items, value in _sources.read(name).items()]
 
 
 def _make_instruments(provider: metrics.MeterProvider) -> dict[str, Any]:
