@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -18,11 +19,14 @@ import trio
 from service._exits import SIGNALLED
 from service._terminal import escaped, say
 from service.control import ControlDirectoryError, event_as_json, line_as_json, serve_control
-from service.hosting import Event, Host, OutputLine, State
+from service.hosting import ENDED, Event, Host, OutputLine, State
 
 __all__ = ["HostCommand"]
 
 _TOLD_WITHIN: Final = 2.0
+_KILLED_WITHIN: Final = 3.0
+_SLACK: Final = 10.0
+"""Seconds on top of those for finishing."""
 _REDRAW_SECONDS: Final = 0.2
 _QUIET: Final = frozenset({State.STARTING, State.STOPPING})
 """States that say nothing new to somebody who looks at a console."""
@@ -47,6 +51,7 @@ class HostCommand(ABC):
         self.signal = 0
         self.console: Final = Console(as_json=as_json)
         self._grace: Final = grace
+        self._last_resort: threading.Timer | None = None
 
     async def show(self, lines: Sequence[OutputLine]) -> None:
         """Output of the host."""
@@ -58,6 +63,13 @@ class HostCommand(ABC):
 
     async def run(self) -> int:
         """Live, and tell what happens. Returns the exit code for this process."""
+        try:
+            return await self._run()
+        finally:
+            if self._last_resort is not None:
+                self._last_resort.cancel()
+
+    async def _run(self) -> int:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals, nursery)
             nursery.start_soon(self.console.progress, self.host)
@@ -94,10 +106,26 @@ class HostCommand(ABC):
                 if self.signal:
                     break
                 self.signal = number
+                self._leave_within(self._grace + _SLACK)
                 nursery.start_soon(self._stop)
-        # A third one finds Python's own handler, in case that what is killed does not end.
+        self._leave_within(_KILLED_WITHIN)
         for workload in self.host.workloads.values():
             workload.kill()
+
+    def _leave_within(self, seconds: float) -> None:
+        """End the process if it does not end by then: Python services can refuse to be cancelled, or hold the loop."""
+        if self._last_resort is not None:
+            self._last_resort.cancel()
+        self._last_resort = threading.Timer(seconds, self._leave)
+        self._last_resort.daemon = True
+        self._last_resort.start()
+
+    def _leave(self) -> None:
+        # From the events: this is another thread, and trio may be stuck.
+        last = {f"{_short(each.workload)}/{each.service}": each.state for each in self.host.events.last()}
+        names = [name for name, state in last.items() if state not in ENDED]
+        say(f"{', '.join(names) or 'something'} does not end; this process ends without it")
+        os._exit(SIGNALLED + self.signal)
 
     async def _stop(self) -> None:
         await self.console.say("stopping; once more to end everything at once")

@@ -72,18 +72,22 @@ def split_failure(error: BaseException) -> tuple[BaseException | None, BaseExcep
     return None, error
 
 
-async def until_unconnected(network: Network, owners: Collection[int] | None = None) -> None:
+async def until_unconnected(
+    network: Network, owners: Collection[int] | None = None, ports: Collection[int] | None = None
+) -> None:
     """Wait until no TCP connection is left in a network that still can carry anything.
 
     Args:
         network: whose connections.
         owners: the `id` of each owner that counts; None for all.
+        ports: own ports that count; None for all.
     """
     while any(  # noqa: ASYNC110  # nothing tells of the last connection
         each.protocol == "tcp"
         and each.remote is not None
         and each.state != "reset"
         and (owners is None or id(each.owner) in owners)
+        and (ports is None or each.local.port in ports)
         for each in network.sockets()
     ):
         await trio.sleep(_DRAIN_STEP)

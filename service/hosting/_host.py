@@ -134,6 +134,7 @@ class Host(AbstractAsyncContextManager["Host"]):
             raise RuntimeError("a Host runs workloads only within its `async with` block")
         if spec.id in self.workloads:
             raise WorkloadError(f"{spec.id} runs already; stop it first, or give this one another name")
+        _check_probes(spec)
         run_id = f"{spec.id}/{uuid.uuid4()}"
         with telemetry.workload_scope(id=run_id, name=spec.name, namespace=spec.namespace):
             return await self._start(self._nursery, spec)
@@ -193,3 +194,15 @@ class Host(AbstractAsyncContextManager["Host"]):
         async with trio.open_nursery() as nursery:
             for workload in self._workloads.values():
                 nursery.start_soon(workload.stop, seconds)
+
+
+def _check_probes(spec: WorkloadSpec) -> None:
+    for each in spec.services:
+        if each.ready is not None and each.ready.kind == "http":
+            try:
+                import h11  # noqa: F401
+            except ModuleNotFoundError as error:
+                raise WorkloadError(
+                    f"{spec.id}: {each.name}: an HTTP probe needs h11 ({error.name} is missing):"
+                    " pip install 'wasi-sockets[workloads]'"
+                ) from error

@@ -102,6 +102,8 @@ class Program(ABC):
     def __init__(self, name: str, place: Place) -> None:
         self.name: Final = name
         self.stage = ""
+        self._served: frozenset[int] = frozenset()
+        """Ports whose listeners may have been closed already, while what they accepted goes on."""
         self._place: Final = place
 
     @property
@@ -152,15 +154,19 @@ class Program(ABC):
         await self.say(*"".join(traceback.format_exception(error)).rstrip().splitlines())
         return Ending(True, _in_words(error))
 
-    async def drain(self) -> None:
-        """Refuse new connections, and wait until those there are have ended."""
+    async def drain(self, *, outgoing: bool = False) -> None:
+        """Refuse new connections, and wait until those that it has accepted have ended.
+
+        Args:
+            outgoing: those that it has made too. A service may keep some for their next use, and has no end of them.
+        """
         network = self._place.network
-        owners = {
-            id(each.owner): each.owner for each in network.sockets() if str(each.owner) == self.full_name
-        }
+        own = [each for each in network.sockets() if str(each.owner) == self.full_name]
+        owners = {id(each.owner): each.owner for each in own}
+        ports = {each.local.port for each in own if each.state == "listening"}
         for owner in owners.values():
             network.drain(owner)
-        await until_unconnected(network, owners.keys())
+        await until_unconnected(network, owners.keys(), None if outgoing else ports | self._served)
 
     async def say(self, *lines: str) -> None:
         """Tell whoever looks after the host; who does not listen is not waited for long."""

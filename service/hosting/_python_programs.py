@@ -30,6 +30,7 @@ class PythonProgram(Program):
         super().__init__(name, place)
         self._named: Final = target
         self._ports: Final = ports
+        self._served = frozenset(ports)
         self._target: Callable[..., Any] | None = None
 
     async def prepare(self) -> None:
@@ -82,10 +83,10 @@ class HandlerProgram(PythonProgram):
             task_status.started()
         return Ending(False, "its listeners were closed")
 
-    async def drain(self) -> None:
+    async def drain(self, *, outgoing: bool = False) -> None:
         for listener in self._listeners:
             await listener.aclose()
-        await super().drain()
+        await super().drain(outgoing=outgoing)
 
 
 class AsgiProgram(PythonProgram):
@@ -119,10 +120,10 @@ class AsgiProgram(PythonProgram):
                 listener.backlog.close()
         return Ending(False, "its listeners were closed")
 
-    async def drain(self) -> None:
+    async def drain(self, *, outgoing: bool = False) -> None:
         for listener in self._listeners:
             await listener.aclose()
-        await super().drain()
+        await super().drain(outgoing=outgoing)
 
 
 class TaskProgram(PythonProgram):
@@ -138,9 +139,9 @@ class TaskProgram(PythonProgram):
         self._adopt(owner)
         super()._release(owner)
 
-    async def drain(self) -> None:
+    async def drain(self, *, outgoing: bool = False) -> None:
         self._adopt(self._owner)
-        await super().drain()
+        await super().drain(outgoing=outgoing)
 
     def _adopt(self, owner: Owner) -> None:
         """It makes sockets by itself and may forget them; what is at its ports is its own."""

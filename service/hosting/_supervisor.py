@@ -147,7 +147,7 @@ class Supervisor:
             if self.state in UP:
                 self._move(State.STOPPING, "until its connections have ended")
                 with self._draining:
-                    await self.program.drain()
+                    await self.program.drain(outgoing=isinstance(self.spec, ComponentSpec))
             elif self.state not in ENDED:
                 self._move(State.STOPPING)
             self._life.cancel()

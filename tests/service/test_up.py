@@ -26,6 +26,16 @@ async def shout(stream):
 """
 
 
+STUBBORN = """
+import trio
+
+async def work(network):
+    while True:
+        with trio.CancelScope(shield=True):
+            await trio.sleep_forever()
+"""
+
+
 class Running:
     """A host that runs, with what it has printed so far."""
 
@@ -226,6 +236,22 @@ def test_a_second_signal_ends_everything_at_once(place: Place) -> None:
         assert running.process.wait(20) == 130
         with pytest.raises(ConnectionResetError):
             client.recv(100)
+
+
+def test_what_refuses_to_end_does_not_hold_the_process(place: Place) -> None:
+    place.write("stubborn.py", STUBBORN)
+    place.write("shop.yaml", "name: shop\nservices: {worker: {task: 'stubborn:work'}}\n")
+    with place.popen("up", "shop.yaml", stderr=subprocess.PIPE) as process:
+        if process.stderr is None:
+            raise ValueError("no standard error")
+        for line in process.stderr:
+            if "worker: running" in line:
+                process.send_signal(signal.SIGINT)
+            if "once more" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        assert "shop/worker does not end; this process ends without it" in process.stderr.read()
+        assert process.wait(20) == 130
 
 
 def test_watch_restarts_what_changes(place: Place, guest_file: GuestFile) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -447,3 +448,53 @@ async def test_code_that_cannot_be_had_fails_for_good(autojump_clock: MockClock)
             status = workload.status().services[0]
             assert reason in status.reason
             assert status.restarts == 0
+
+
+async def test_connections_that_a_service_has_made_do_not_hold_its_stop_up(autojump_clock: MockClock) -> None:
+    async def pooled(network: Network, task_status: trio.TaskStatus[None]) -> None:
+        async with network.listen_tcp(80), await network.connect_tcp("127.0.0.1", 7):
+            task_status.started()
+            await trio.sleep_forever()
+
+    async with Host() as host:
+        workload = await host.start(
+            workload_of(
+                ServiceSpec(name="echo", code=HandlerCode(shout), ports=(7,)),
+                service(pooled, ports=(80,), after=("echo",)),
+            )
+        )
+        await workload.until_ready()
+        began = trio.current_time()
+        await workload.stop(10)
+        assert trio.current_time() - began < 1
+
+
+async def test_a_probe_takes_the_body_of_an_answer(autojump_clock: MockClock) -> None:
+    ended: list[str] = []
+
+    async def in_two_pieces(stream: TcpStream) -> None:
+        await stream.receive_some()
+        try:
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+            await trio.sleep(0.1)
+            await stream.send_all(b"fine")
+        except trio.BrokenResourceError:
+            ended.append("broken")
+            raise
+        ended.append("in order")
+
+    async with Host() as host:
+        spec = ServiceSpec(name="api", code=HandlerCode(in_two_pieces), ports=(80,), ready=Probe("http", 80))
+        workload = await host.start(workload_of(spec))
+        await workload.until_ready()
+    assert ended == ["in order"]
+
+
+async def test_an_http_probe_without_what_it_needs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h11", None)
+    monkeypatch.delitem(sys.modules, "service.hosting._http_probe", raising=False)
+    async with Host() as host:
+        spec = ServiceSpec(name="api", code=HandlerCode(shout), ports=(80,), ready=Probe("http", 80))
+        with pytest.raises(WorkloadError, match=r"api: an HTTP probe needs h11.*wasi-sockets\[workloads\]"):
+            await host.start(workload_of(spec))
+        assert host.workloads == {}
