@@ -61,7 +61,8 @@ def load(
     check_kind("engine", engine, wasmtime.Engine)
     telemetry.refresh()
     name = os.path.basename(os.fspath(source)) if isinstance(source, str | os.PathLike) else ""
-    attributes = {"component.name": name} if name and telemetry.tracing else {}
+    named = "component.name" in telemetry.workload_attributes()
+    attributes = {"component.name": name} if name and not named and telemetry.tracing else {}
     with telemetry.span("component.load", attributes) as span:
         component = _load(engine, source, cache, progress or _silent, span)
     component.name = name

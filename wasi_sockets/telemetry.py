@@ -36,6 +36,7 @@ __all__ = [
     "count",
     "current_span",
     "end",
+    "enter_component",
     "error_type",
     "event",
     "fail",
@@ -183,6 +184,11 @@ def leave_component() -> None:
     workload = workload_attributes()
     if "component.name" in workload:
         _workload.set({key: value for key, value in workload.items() if key != "component.name"})
+
+
+def enter_component(name: Value) -> None:
+    """What follows is this component's: for `contextvars.Context.run`."""
+    _workload.set({**workload_attributes(), "component.name": name})
 
 
 @contextmanager

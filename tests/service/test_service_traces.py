@@ -57,6 +57,27 @@ async def test_a_service_that_starts_serves_and_stops(
     assert {record.__dict__["workload.namespace"] for record in told} == {"prod"}
 
 
+async def test_what_handlers_do_is_told_as_their_services(autojump_clock: MockClock) -> None:
+    async def answer(stream: TcpStream) -> None:
+        with telemetry.span("host.call"):
+            await stream.send_all(b"hello")
+
+    service = ServiceSpec(name="api", code=HandlerCode(answer), ports=(80,))
+    with recording() as recorded:
+        async with Host() as host:
+            running = await host.start(workload(service))
+            await running.until_ready()
+            with telemetry.workload_scope(id="1", name="shop", component="client"):
+                async with await running.network.connect_tcp("127.0.0.1", 80) as stream:
+                    assert await stream.receive_some() == b"hello"
+        handled, connect = recorded.span("host.call"), recorded.span("socket.connect")
+        connection = recorded.span("socket.connection")
+    for span in (handled, connection):
+        assert (span.attributes or {})["component.name"] == "api"
+    assert (handled.attributes or {})["workload.id"] == "1"
+    assert (connect.attributes or {})["component.name"] == "client"
+
+
 def _counted(recorded: Recording) -> dict[str, float]:
     return {
         str(dict(attributes)["wasi_sockets.service.state"]): value

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.otlp_receivers import grpc_receiver
+from tests.service.test_telemetry import attributes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,9 +39,12 @@ def test_what_a_component_connects_while_it_serves_is_linked(
     posts = [span for span in received.spans if span.name == "POST"]
     assert len(posts) == 3
     for post in posts:
-        connect = spans[spans[post.parent_span_id].parent_span_id]
+        connection = spans[post.parent_span_id]
+        connect = spans[connection.parent_span_id]
         (link,) = connect.links
         handled = spans[link.span_id]
         asked = spans[handled.parent_span_id]
         above = [span.name for span in (connect, handled, asked, spans[asked.parent_span_id])]
         assert above == ["socket.connect", "socket.connection", "socket.connect", "guest.call"]
+        names = [attributes(span)["component.name"] for span in (post, connection, connect, handled)]
+        assert names == ["notices", "notices", "api", "api"]

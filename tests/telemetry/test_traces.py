@@ -125,6 +125,19 @@ async def test_one_request_is_one_trace(
     assert all(span.status.status_code.name == "UNSET" for span in recorded.spans())
 
 
+def test_a_load_says_the_component_and_else_the_file(
+    recorded: Recording, wat_guest: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    file = tmp_path / "echo.wasm"
+    file.write_bytes(wat_guest("echo"))
+    engine = wasmtime.Engine(wasi_sockets.config())
+    wasi_sockets.load(engine, file, cache=False)
+    with telemetry.workload_scope(component="shop"):
+        wasi_sockets.load(engine, file, cache=False)
+    named = [(span.attributes or {})["component.name"] for span in recorded.spans("component.load")]
+    assert named == ["echo.wasm", "shop"]
+
+
 async def test_handlers_are_in_the_trace_of_whoever_connected(recorded: Recording) -> None:
     network = Network()
 

@@ -7,10 +7,11 @@ import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from wasi_sockets import telemetry
 from wasi_sockets.network._streams import TcpListener, TcpStream
 from wasi_sockets.network._tracing import handler_failed
 
@@ -68,10 +69,11 @@ class _Service:
         self.called: deque[_Worker] = deque()
         self.spare: list[_Worker] = []
         self.stopped = False
+        self.workload: Final = telemetry.workload_attributes()
 
     def admit(self) -> None:
         """What connecting does: each connection gets a task, before the connect returns."""
-        while (connection := self.backlog.try_accept()) is not None:
+        while (connection := self._accept()) is not None:
             if self.spare:
                 worker = self.spare.pop()
                 worker.expect(connection)
@@ -89,6 +91,12 @@ class _Service:
             self.closed.set()
         else:
             self.backlog.acceptable.add(self.admit)
+
+    def _accept(self) -> TcpConnection | None:
+        if telemetry.tracing:
+            with telemetry.within_workload(self.workload):  # this runs in the context of whoever connects
+                return self.backlog.try_accept()
+        return self.backlog.try_accept()
 
     def take_over(self) -> TcpConnection | None:
         """The connection that has waited longest for its task to run; that task may get another, or none."""

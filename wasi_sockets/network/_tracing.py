@@ -141,7 +141,10 @@ def connection_accepted(server: TcpConnection) -> None:
     if span is not None:
         span.add_event("wasi_sockets.connection.accepted")
         if server.owner is not None:
-            span.set_attributes(telemetry.workload_attributes())
+            workload = telemetry.workload_attributes()
+            span.set_attributes(workload)
+            if "component.name" in workload:  # what a handler does is told as its own
+                server.opener_context.run(telemetry.enter_component, workload["component.name"])
 
 
 def handler_failed(server: TcpConnection, error: BaseException) -> None:
