@@ -26,6 +26,12 @@ __all__ = ["Exchange", "GuestGone", "InvalidRequest", "Refusal"]
 #: Of a request's line and header fields, bytes.
 _MAX_HEAD: Final = 64 * 1024
 
+#: For the head of a request, and between two requests; client libraries keep idle connections for as long.
+_HEAD_SECONDS: Final = 90.0
+
+#: Between two pieces of a request's body: the API server gives a whole request no more.
+_BODY_SECONDS: Final = 60.0
+
 #: What is still read of a refused request's body, so that the guest sees the answer and may go on; bytes.
 _MAX_DRAINED: Final = 1024 * 1024
 
@@ -85,13 +91,18 @@ class Exchange:
 
         Raises:
             InvalidRequest: what comes is none.
-            GuestGone: the connection was reset.
+            GuestGone: the connection was reset, or there was no request for a minute and a half.
         """
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
         if self._http.our_state is not h11.IDLE:
             return False
-        event = await self._next_event()
+        # What follows may be no request: an answer to that is none to the one before.
+        self.method, self.target, self.fields = "", "", []
+        with trio.move_on_after(_HEAD_SECONDS) as patience:
+            event = await self._next_event()
+        if patience.cancelled_caught:
+            raise GuestGone(f"no request came within {_HEAD_SECONDS:g} seconds")
         if not isinstance(event, h11.Request):
             return False
         self.method = event.method.decode("ascii")
@@ -111,7 +122,7 @@ class Exchange:
         """The request's body, as it comes.
 
         Raises:
-            InvalidRequest: while iterating: its framing is wrong.
+            InvalidRequest: while iterating: its framing is wrong, or nothing came for a minute.
             GuestGone: while iterating: it ends too soon.
         """
         return _Body(self)
@@ -120,7 +131,7 @@ class Exchange:
         """As `body`; None at its end."""
         if self._http.they_are_waiting_for_100_continue:
             await self._send(h11.InformationalResponse(status_code=100, headers=[]))
-        event = await self._next_event()
+        event = await self._next_event_of_body()
         if isinstance(event, h11.Data):
             return bytes(event.data)
         if isinstance(event, h11.EndOfMessage):
@@ -199,9 +210,14 @@ class Exchange:
         if self._http.they_are_waiting_for_100_continue:
             return
         while self._http.their_state is h11.SEND_BODY and left > 0:
-            event = await self._next_event()
+            event = await self._next_event_of_body()
             if isinstance(event, h11.Data):
                 left -= len(event.data)
+
+    async def _next_event_of_body(self) -> Any:
+        with trio.move_on_after(_BODY_SECONDS):
+            return await self._next_event()
+        raise InvalidRequest("the request's body does not come", 408)
 
     async def _next_event(self) -> Any:
         while True:

@@ -33,6 +33,9 @@ _logger: Final = logging.getLogger("wasi_sockets.kubernetes")
 _PORT: Final = 8001
 _MAX_REQUESTS: Final = 64
 
+#: Of a service at a time: idle ones cost memory only, but that without end.
+_CONNECTIONS_PER_REQUEST: Final = 4
+
 
 class Gateway:
     """Lets services of a workload use a Kubernetes API server, as far as the rules go.
@@ -42,7 +45,8 @@ class Gateway:
         rules: what is allowed; nothing else is.
         port: of the workload's network.
         host: address there.
-        max_requests: of one service at a time, watches among them; more are answered with 429.
+        max_requests: of one service at a time, watches among them; more are answered with 429. Four times as many
+            connections may be open; more are reset.
         identify: tells the name of the service that a connection was opened by, None for none. By default the one
             that `acting_as` gave.
     """
@@ -71,6 +75,8 @@ class Gateway:
         self._max_requests: Final = max_requests
         self._identify: Final = identify
         self._under_way: Final[Counter[str]] = Counter()
+        self._max_connections: Final = _CONNECTIONS_PER_REQUEST * max_requests
+        self._connections: Final[Counter[str | None]] = Counter()
 
     async def serve(
         self, network: Network, *, task_status: trio.TaskStatus[list[TcpListener]] = trio.TASK_STATUS_IGNORED
@@ -97,16 +103,30 @@ class Gateway:
 
     async def _connection(self, stream: TcpStream, upstream: Upstream) -> None:
         service = self._identify(stream.connection)
-        exchange = Exchange(stream)
+        if self._connections[service] >= self._max_connections:
+            _logger.warning("refused a connection by %s: it has %d", _called(service), self._max_connections)
+            stream.connection.fail()
+            return
+        self._connections[service] += 1
+        try:
+            await self._requests(Exchange(stream), service, upstream)
+        except (GuestGone, BrokenAnswer) as error:
+            _logger.debug("a connection by %s ended early: %s", _called(service), error)
+            stream.connection.fail()
+        except Exception:
+            # Whatever a guest finds out to do, it ends its own connection, not the gateway of all services.
+            _logger.exception("a connection by %s could not go on", _called(service))
+            stream.connection.fail()
+        finally:
+            self._connections[service] -= 1
+
+    async def _requests(self, exchange: Exchange, service: str | None, upstream: Upstream) -> None:
         try:
             while await exchange.next_request():
                 await self._request(exchange, service, upstream)
         except InvalidRequest as error:
             _logger.warning("refused a request by %s: %s", _called(service), error)
             await exchange.refuse(Refusal(error.code, str(error)))
-        except (GuestGone, BrokenAnswer) as error:
-            _logger.debug("a connection by %s ended early: %s", _called(service), error)
-            stream.connection.fail()
 
     async def _request(self, exchange: Exchange, service: str | None, upstream: Upstream) -> None:
         try:

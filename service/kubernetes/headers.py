@@ -17,9 +17,15 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )
 
-#: Who somebody is, or says to be, is the gateway's business. Front proxies speak by X-Remote-*.
-_IDENTITY: Final = (b"impersonate-", b"x-remote-", b"x-forwarded-")
-_DROPPED: Final = frozenset({b"authorization", b"cookie", b"forwarded", b"host", b"expect", b"x-real-ip"})
+#: What a request to the Kubernetes API may say. Who somebody is, or says to be, is the gateway's business, and which
+#: fields a front proxy or an API server believes is a matter of their settings: so this is what passes, and no more.
+_PASSED: Final = frozenset(
+    {
+        *(b"accept", b"accept-encoding", b"content-encoding", b"content-length", b"content-type", b"user-agent"),
+        *(b"cache-control", b"if-match", b"if-modified-since", b"if-none-match", b"if-unmodified-since"),
+        *(b"baggage", b"traceparent", b"tracestate"),
+    }
+)
 
 
 class RefusedHeaders(ValueError):
@@ -54,7 +60,7 @@ def request_fields(fields: Iterable[Field]) -> list[Field]:
     if names.count(b"content-length") + names.count(b"transfer-encoding") > 1:
         raise RefusedHeaders("the length of the body is given more than once")
     passed = _without_hops(given)
-    passed = [(name, value) for name, value in passed if not _names_somebody(name) and name not in _DROPPED]
+    passed = [(name, value) for name, value in passed if name in _PASSED]
     return [*passed, (b"transfer-encoding", b"chunked")] if chunked else passed
 
 
@@ -80,7 +86,3 @@ def _without_hops(fields: list[Field]) -> list[Field]:
     # A length is no field of one hop, whoever says so: dropping it would change where the body ends.
     named = set().union(*_connection_tokens(fields)) - {b"content-length", b"host"}
     return [(name, value) for name, value in fields if name not in _HOP_BY_HOP and name not in named]
-
-
-def _names_somebody(name: bytes) -> bool:
-    return name.startswith(_IDENTITY)

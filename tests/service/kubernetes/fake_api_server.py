@@ -74,7 +74,7 @@ async def json_answer(answering: Answering, body: bytes = b"{}", status: int = 2
 
 
 async def _empty(received: Received, answering: Answering) -> None:
-    await json_answer(answering)
+    await json_answer(answering, b"" if received.method == "HEAD" else b"{}")
 
 
 @dataclass
