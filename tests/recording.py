@@ -10,6 +10,7 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
 from wasi_sockets import telemetry
 from wasi_sockets.telemetry_table import ATTRIBUTES, EVENTS, METRICS, SPANS
@@ -33,7 +34,8 @@ class Recording:
         for span in ended:
             if span.instrumentation_scope is None or span.instrumentation_scope.name != "wasi_sockets":
                 continue
-            row = SPANS.get(span.name) or SPANS["http.request"]
+            titled = SPANS["http.call" if span.kind is SpanKind.CLIENT else "http.request"]
+            row = SPANS.get(span.name, titled)
             assert set(span.attributes or ()) <= set(row.attributes), span.to_json()
             assert set(span.attributes or ()) <= ATTRIBUTES.keys(), span.to_json()
             for event in span.events:

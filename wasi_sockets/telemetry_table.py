@@ -168,6 +168,14 @@ SPANS: Final[dict[str, SpanRow]] = {
             ("http.request.method", "http.response.status_code", "url.path", "url.scheme", "server.address",
              "server.port", "client.address", "client.port", "network.protocol.version", "error.type", *_WORKLOAD),
         ),
+        SpanRow(
+            "http.call",
+            "client",
+            "the Kubernetes gateway passes a guest's request on, until the answer has ended; the span is called as the"
+            " method",
+            ("http.request.method", "http.response.status_code", "url.path", "url.scheme", "server.address",
+             "server.port", "wasi_sockets.service.name", "error.type", *_WORKLOAD),
+        ),
         SpanRow("service.start", "internal", "a service starts, until it is ready", _SERVICE),
         SpanRow(
             "service.restart",
@@ -246,6 +254,11 @@ METRICS: Final[dict[str, MetricRow]] = {
         MetricRow(
             "wasi_sockets.host.calls", "counter", "observed", "{call}", "calls of guests that Python answered",
             _CALL,
+        ),
+        MetricRow(
+            "wasi_sockets.kubernetes.refusals", "counter", "recorded", "{request}",
+            "requests that the Kubernetes gateway refused itself",
+            (*POINT_ATTRIBUTES, "wasi_sockets.service.name", "http.response.status_code"),
         ),
         MetricRow(
             "wasi_sockets.service.restarts", "counter", "recorded", "{restart}", "services started anew",

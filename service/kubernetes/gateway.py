@@ -24,6 +24,7 @@ from service.kubernetes.headers import RefusedHeaders, request_fields, response_
 from service.kubernetes.paths import ApiRequest, RefusedTarget, read_target
 from service.kubernetes.rules import AccessRule, allowed
 from service.kubernetes.upstream import ApiServerUnavailable, BrokenAnswer, Upstream, body_of
+from wasi_sockets import telemetry
 from wasi_sockets.network import Network, TcpConnection, TcpListener, TcpStream
 
 __all__ = ["Gateway"]
@@ -126,28 +127,35 @@ class Gateway:
                 await self._request(exchange, service, upstream)
         except InvalidRequest as error:
             _logger.warning("refused a request by %s: %s", _called(service), error)
-            await exchange.refuse(Refusal(error.code, str(error)))
+            await _refuse(exchange, service, Refusal(error.code, str(error)))
 
     async def _request(self, exchange: Exchange, service: str | None, upstream: Upstream) -> None:
         try:
             name, request = self._judge(exchange, service)
             fields = request_fields(exchange.fields)
         except Refusal as refusal:
-            await exchange.refuse(refusal)
+            await _refuse(exchange, service, refusal)
             return
         except RefusedHeaders as refused:
             _logger.warning("refused a request by %s: %s", _called(service), refused)
-            await exchange.refuse(Refusal(refused.code, str(refused)))
+            await _refuse(exchange, service, Refusal(refused.code, str(refused)))
             return
         if self._under_way[name] >= self._max_requests:
             _logger.warning("refused a request by service %r: %d are under way", name, self._max_requests)
-            await exchange.refuse(
-                Refusal(429, f"more than {self._max_requests} requests at a time", request, 1)
-            )
+            refusal = Refusal(429, f"more than {self._max_requests} requests at a time", request, 1)
+            await _refuse(exchange, service, refusal)
             return
         self._under_way[name] += 1
         try:
-            await _pass_on(exchange, request, fields, upstream)
+            # The path only, as in logs.
+            attributes: dict[str, telemetry.Value] = {
+                "http.request.method": exchange.method,
+                "url.path": request.path,
+                "wasi_sockets.service.name": name,
+                **upstream.attributes,
+            }
+            with telemetry.span("http.call", attributes, title=exchange.method) as span:
+                await _pass_on(exchange, request, fields, upstream, span)
         finally:
             self._under_way[name] -= 1
 
@@ -174,8 +182,23 @@ def _called(service: str | None) -> str:
     return "an unknown service" if service is None else f"service {service!r}"
 
 
+async def _refuse(exchange: Exchange, service: str | None, refusal: Refusal) -> None:
+    attributes: dict[str, telemetry.Value] = {
+        **telemetry.point_attributes(),
+        "http.response.status_code": refusal.code,
+    }
+    if service is not None:
+        attributes["wasi_sockets.service.name"] = service
+    telemetry.count("wasi_sockets.kubernetes.refusals", attributes)
+    await exchange.refuse(refusal)
+
+
 async def _pass_on(
-    exchange: Exchange, request: ApiRequest, fields: list[tuple[bytes, bytes]], upstream: Upstream
+    exchange: Exchange,
+    request: ApiRequest,
+    fields: list[tuple[bytes, bytes]],
+    upstream: Upstream,
+    span: telemetry.Span,
 ) -> None:
     """Carry one request and its answer, for as long as both sides are there."""
     body = exchange.body() if exchange.has_body else None
@@ -185,7 +208,11 @@ async def _pass_on(
             response = await upstream.send(exchange.method, request, fields, body)
         except ApiServerUnavailable as error:
             refusal = Refusal(error.code, str(error), request, 1 if error.code == 503 else None)
+            telemetry.fail(span, "api_server_unavailable")
         else:
+            span.set_attribute("http.response.status_code", response.status)
+            if response.status >= 400:
+                telemetry.fail(span, str(response.status))
             async with body_of(response) as pieces:
                 await exchange.answer(response.status, response_fields(response.headers))
                 async for piece in pieces:

@@ -69,10 +69,18 @@ class Upstream:
 
     Args:
         server: which.
+
+    Attributes:
+        attributes: of spans: the API server's.
     """
 
     def __init__(self, server: ApiServer) -> None:
         parts = urlsplit(server.url)
+        self.attributes: Final[dict[str, str | int]] = {
+            "url.scheme": parts.scheme,
+            "server.address": parts.hostname or "",
+            "server.port": parts.port or (443 if parts.scheme == "https" else 80),
+        }
         self._server: Final = server
         self._prefix: Final = parts.path.rstrip("/")
         self._host: Final = parts.netloc.encode("ascii")
