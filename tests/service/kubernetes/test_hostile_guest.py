@@ -11,7 +11,9 @@ import pytest
 import trio
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from service.kubernetes import acting_as
 from tests.service.kubernetes.fake_api_server import FakeApiServer, Received
 from tests.service.kubernetes.gateways import PODS, SECRET, Given, gateway, raw, status_of
 
@@ -141,7 +143,7 @@ async def attacked(given: Given, sent: list[bytes]) -> None:
     assert SECRET.encode() not in answer
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(connections=CONNECTIONS)
 @example(connections=[[HEAD, b"nonsense\r\n\r\n"]])
 @example(connections=[[HEAD, HEAD, b"GET /nothing HTTP/1.1\r\n\r\n"], [HEAD]])
@@ -158,3 +160,66 @@ async def test_whatever_is_sent_only_what_is_allowed_arrives(
             answer = await raw(await given_gateway.connect(), GOOD)
             assert answer.startswith(b"HTTP/1.1 200 ")
     assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+async def test_a_guest_that_resets_while_it_is_refused_ends_nothing_else() -> None:
+    async with gateway() as given_gateway:
+        for sent in (b"nonsense\r\n\r\n", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", GOOD):
+            stream = await given_gateway.connect()
+            await stream.send_all(sent)
+            stream.connection.fail()
+        await wait_all_tasks_blocked()
+        assert (await raw(await given_gateway.connect(), GOOD)).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["X-Original-URL: /api/v1/secrets", "X-HTTP-Method-Override: DELETE", "X-Client-Cert: a", "Sec-Token: a"],
+)
+async def test_fields_that_somebody_might_believe_do_not_arrive(field: str) -> None:
+    async with gateway() as given_gateway:
+        head = f"GET {PODS} HTTP/1.1\r\nHost: x\r\nTraceparent: 00-ab\r\n{field}\r\n\r\n"
+        await raw(await given_gateway.connect(), head.encode())
+        (received,) = given_gateway.api.received
+        assert received.header("traceparent") == "00-ab"
+        assert received.header(field.partition(":")[0]) is None
+
+
+async def test_a_thousand_connections_of_one_service_leave_room_for_the_others() -> None:
+    async with gateway(max_requests=4) as given_gateway:
+        streams = [await given_gateway.connect() for _ in range(1000)]
+        await wait_all_tasks_blocked()
+        assert sum(stream.connection.send_pipe.permit() >= 0 for stream in streams) == 16
+        with acting_as("other"):
+            answer = await raw(await given_gateway.connect(), GOOD)
+        assert status_of(answer)["code"] == 403
+        for stream in streams:
+            await stream.aclose()
+        await wait_all_tasks_blocked()
+        assert (await raw(await given_gateway.connect(), GOOD)).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /version HTT"])
+async def test_a_head_that_does_not_come_is_not_waited_for(sent: bytes, autojump_clock: MockClock) -> None:
+    async with gateway() as given_gateway:
+        stream = await given_gateway.connect()
+        if sent:
+            await stream.send_all(sent)
+        began = trio.current_time()
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+        assert trio.current_time() - began == pytest.approx(90)
+        await stream.aclose()
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(autojump_clock: MockClock) -> None:
+    async with gateway() as given_gateway:
+        stream = await given_gateway.connect()
+        await stream.send_all(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhello")
+        began = trio.current_time()
+        answer = b""
+        while piece := await stream.receive_some():
+            answer += piece
+        assert status_of(answer)["code"] == 403
+        assert trio.current_time() - began == pytest.approx(60)
+        await stream.aclose()
