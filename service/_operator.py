@@ -19,7 +19,7 @@ from service.hosting import Host
 
 try:
     from service.kubernetes import ApiServer, in_cluster, load_kubeconfig
-    from service.kubernetes.operator import Allowance, Api, Operator
+    from service.kubernetes.operator import DEFAULT_MEMORY, Allowance, Api, Operator
 except ModuleNotFoundError as error:
     raise CommandError(str(error), FAILED) from error
 
@@ -72,7 +72,12 @@ class _Command(HostCommand):
             selector=options.selector,
             leases=options.lease,
             allowance=Allowance(
-                frozenset(options.allow_python), tuple(options.allow_directory), options.allow_network
+                registries=frozenset(options.allow_registry),
+                python=frozenset(options.allow_python),
+                directories=tuple(options.allow_directory),
+                network=options.allow_network,
+                memory=options.max_memory or DEFAULT_MEMORY,
+                cpu=options.max_cpu,
             ),
             stop_within=options.grace,
         )

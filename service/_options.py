@@ -124,3 +124,21 @@ def seconds(text: str) -> float:
     if not 0 < number < float("inf"):
         raise _wrong(text, "expected a positive number of seconds")
     return number
+
+
+def mebibytes(text: str) -> int:
+    """An option's type: a number of MiB, as bytes."""
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:8]) <= 4096:
+        raise _wrong(text, "a number of MiB, from 1 to 4096, is expected")
+    return int(text) << 20
+
+
+def part_of_a_core(text: str) -> float:
+    """An option's type: above 0 and at most 1."""
+    try:
+        part = float(text)
+    except ValueError:
+        part = 0.0
+    if not 0 < part <= 1:
+        raise _wrong(text, "a part of one processor core is expected, above 0 and at most 1")
+    return part

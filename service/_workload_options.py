@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from service._options import seconds
+from service._options import mebibytes, part_of_a_core, seconds
 from service._telemetry import LEVELS
 from service._terminal import escaped
 
@@ -87,6 +87,25 @@ def add_operator_parser(commands: Any) -> None:
         help="share the resources with other hosts: each runs those whose Lease it holds",
     )
     parser.add_argument("--name", metavar="NAME", help="of this host; its own name and process by default")
+    parser.add_argument(
+        "--allow-registry",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT][/PATH]",
+        help="where images of resources may come from; '*' for everywhere, this machine and its network included",
+    )
+    parser.add_argument(
+        "--max-memory",
+        type=mebibytes,
+        metavar="MIB",
+        help="mebibytes that each linear memory of a component may have; 512 by default",
+    )
+    parser.add_argument(
+        "--max-cpu",
+        type=part_of_a_core,
+        metavar="PART",
+        help="of one processor core that a component may use, above 0 and at most 1; no limit by default",
+    )
     parser.add_argument(
         "--allow-python",
         action="append",

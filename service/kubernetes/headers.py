@@ -21,7 +21,14 @@ _HOP_BY_HOP: Final = frozenset(
 #: fields a front proxy or an API server believes is a matter of their settings: so this is what passes, and no more.
 _PASSED: Final = frozenset(
     {
-        *(b"accept", b"accept-encoding", b"content-encoding", b"content-length", b"content-type", b"user-agent"),
+        *(
+            b"accept",
+            b"accept-encoding",
+            b"content-encoding",
+            b"content-length",
+            b"content-type",
+            b"user-agent",
+        ),
         *(b"cache-control", b"if-match", b"if-modified-since", b"if-none-match", b"if-unmodified-since"),
         *(b"baggage", b"traceparent", b"tracestate"),
     }

@@ -21,7 +21,7 @@ import yaml
 from service.hosting import Host
 from service.kubernetes import ApiServer
 from service.kubernetes.credentials import FixedToken
-from service.kubernetes.operator import Api, Operator
+from service.kubernetes.operator import Allowance, Api, Operator
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.controllers import eventually
 from tests.service.oci.conftest import FakeRegistry
@@ -123,8 +123,11 @@ def as_operator(admin: httpx.Client, api_server: ApiServer, namespace: str) -> A
 
 
 @asynccontextmanager
-async def operating(server: ApiServer, identity: str, **options: Any) -> AsyncIterator[Host]:
+async def operating(
+    server: ApiServer, identity: str, allowed: frozenset[str] = frozenset({"*"}), **options: Any
+) -> AsyncIterator[Host]:
     api = Api(server)
+    options["allowance"] = Allowance(registries=allowed)
     async with Host(stop_within=1) as host, trio.open_nursery() as nursery:
         operator = Operator(host, api, identity=identity, namespace=server.namespace, **options)
         await nursery.start(operator.run)
@@ -166,6 +169,34 @@ async def test_a_workload_by_image_runs_changes_and_goes_with_the_role_of_the_ma
         assert await ask(host, name) == b"HELLO"
         workloads.delete("tasks")
         await eventually(lambda: not host.workloads)
+
+
+async def test_hostile_resources_keep_no_other_from_being_run(
+    workloads: Workloads, as_operator: ApiServer, served: Object
+) -> None:
+    deep: Object = {}
+    for _ in range(900):
+        deep = {"a": deep}
+    large = {"services": {f"a{number}": {"image": "e.com/a:1"} for number in range(20_000)}}
+    hostile = {
+        "deep": deep,
+        "large": large,
+        "metadata": {"services": {"a": {"image": "169.254.169.254/a:1"}}},
+    }
+    workloads.create("before", served)
+    async with operating(
+        as_operator, "host-a", allowed=frozenset({served["services"]["api"]["image"].split("/")[0]})
+    ):
+        for name, spec in hostile.items():
+            workloads.create(name, spec)
+        workloads.create("after", served)
+        for name in hostile:
+            await workloads.until(name, "Accepted", "False")
+        await workloads.until("before", "Ready")
+        await workloads.until("after", "Ready")
+        assert "--allow-registry" in workloads.condition("metadata", "Accepted")["message"]
+    async with operating(as_operator, "host-b"):  # from a list, which has all of them
+        await eventually(lambda: workloads.status("after").get("hostId") == "host-b")
 
 
 async def test_only_what_the_selector_gives_is_run(
@@ -225,7 +256,7 @@ async def test_the_command_runs_resources_until_it_is_told_to_stop(
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     command = [sys.executable, "-m", "service", "operator", "--kubeconfig", str(own_cluster.kubeconfig)]
-    command += ["--namespace", workloads.namespace, "--name", "host-a", "--lease"]
+    command += ["--namespace", workloads.namespace, "--name", "host-a", "--lease", "--allow-registry", "*"]
     process = await trio.lowlevel.open_process(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

@@ -6,8 +6,8 @@ the same ones, those whose Lease it holds. `wasi-sockets operator` is the comman
 
 from __future__ import annotations
 
-from service.kubernetes.operator._admission import Allowance, NotAdmittedError, admitted
+from service.kubernetes.operator._admission import DEFAULT_MEMORY, Allowance, NotAdmittedError, admitted
 from service.kubernetes.operator._api import Api, ApiError
 from service.kubernetes.operator._operator import Operator
 
-__all__ = ["Allowance", "Api", "ApiError", "NotAdmittedError", "Operator", "admitted"]
+__all__ = ["DEFAULT_MEMORY", "Allowance", "Api", "ApiError", "NotAdmittedError", "Operator", "admitted"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -12,7 +13,7 @@ from service.kubernetes.credentials import ApiServer
 from service.kubernetes.paths import read_target
 from service.kubernetes.upstream import Response, Upstream, body_of
 
-__all__ = ["Api", "ApiError", "Object"]
+__all__ = ["Api", "ApiError", "Object", "parsed"]
 
 Object = dict[str, Any]
 
@@ -84,7 +85,7 @@ class Api:
                 if len(rest) > _LONGEST_LINE:
                     raise ApiError(0, f"an event longer than {_LONGEST_LINE} bytes")
                 for line in filter(None, lines):
-                    event = json.loads(line)
+                    event = parsed(line)
                     if event["type"] == "ERROR":
                         status = event["object"]
                         raise ApiError(status.get("code", 0), status.get("message", "the watch failed"))
@@ -94,8 +95,7 @@ class Api:
         self, method: str, target: str, body: Object | None = None, kind: str = "application/json"
     ) -> Object:
         async with self._answer(method, target, body, kind) as pieces:
-            document: Object = json.loads(b"".join([piece async for piece in pieces]))
-            return document
+            return parsed(b"".join([piece async for piece in pieces]))
 
     @asynccontextmanager
     async def _answer(
@@ -112,6 +112,40 @@ class Api:
             if response.status >= 400:
                 raise ApiError(response.status, await _reason(response, pieces))
             yield pieces
+
+
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
+_DEEPEST: Final = 64
+
+
+def parsed(text: bytes) -> Object:
+    """A JSON object. Of one too deep for Python's parser the deepest parts are null: it may be one of a list's items,
+    and whoever wrote it must not keep the others from being read.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        document: Object = json.loads(text)
+    except RecursionError:
+        document = json.loads(_shallow(text))
+    return document
+
+
+def _shallow(text: bytes) -> bytes:
+    kept: list[bytes] = []
+    depth = since = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in (b"{", b"["):
+            depth += 1
+            if depth == _DEEPEST + 1:
+                kept += text[since : token.start()], b"null"
+        elif token[0] in (b"}", b"]"):
+            depth -= 1
+            if depth == _DEEPEST:
+                since = token.end()
+    kept.append(text[since:])
+    return b"".join(kept)
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

@@ -28,7 +28,14 @@ def as_the_api_server_reads_it(method: str, target: str) -> tuple[str, str, str,
     """Verb, namespace, resource, subresource, name: `RequestInfoFactory.NewRequestInfo` of k8s.io/apiserver."""
     url = urlsplit(target)
     parts = [part for part in unquote(url.path).split("/") if part]
-    verbs = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+    verbs = {
+        "POST": "create",
+        "GET": "get",
+        "HEAD": "get",
+        "PUT": "update",
+        "PATCH": "patch",
+        "DELETE": "delete",
+    }
     verb = verbs.get(method, "")
     if len(parts) < 3 or parts[0] not in ("api", "apis"):
         return method.lower(), "", unquote(url.path), "", ""
@@ -59,7 +66,7 @@ def assert_allowed(received: Received) -> None:
     else:
         assert resource == "pods", received
         assert subresource in ("", "log", "status"), received
-        assert verb not in ("watch", "proxy") or verb == "watch" and namespace is not None
+        assert verb not in ("watch", "proxy") or (verb == "watch" and namespace is not None)
     assert [value for name, value in received.headers if name == b"authorization"] == [
         b"Bearer " + SECRET.encode()
     ]
@@ -72,43 +79,130 @@ METHODS = st.sampled_from(
 )
 SEGMENTS = st.sampled_from(
     [
-        *("api", "apis", "v1", "apps", "namespaces", "default", "kube-system", "pods", "secrets", "version", "a"),
-        *("exec", "proxy", "status", "log", "watch", ".", "..", "", "%2e%2e", "%2f", "%252f", "%00", "%0d%0a"),
-        *("%c0%af", "%ef%bc%8e", "\u017fecrets".encode().decode("latin-1"), "secrets;x", "%70ods", "%", "%7", "a b"),
+        *(
+            "api",
+            "apis",
+            "v1",
+            "apps",
+            "namespaces",
+            "default",
+            "kube-system",
+            "pods",
+            "secrets",
+            "version",
+            "a",
+        ),
+        *(
+            "exec",
+            "proxy",
+            "status",
+            "log",
+            "watch",
+            ".",
+            "..",
+            "",
+            "%2e%2e",
+            "%2f",
+            "%252f",
+            "%00",
+            "%0d%0a",
+        ),
+        *(
+            "%c0%af",
+            "%ef%bc%8e",
+            "\u017fecrets".encode().decode("latin-1"),
+            "secrets;x",
+            "%70ods",
+            "%",
+            "%7",
+            "a b",
+        ),
     ]
 )
 PATHS = st.one_of(
-    st.sampled_from([PODS, "/version", "*", "http://10.0.0.1/api/v1/secrets", "//api/v1/secrets", "a:443", ""]),
+    st.sampled_from(
+        [PODS, "/version", "*", "http://10.0.0.1/api/v1/secrets", "//api/v1/secrets", "a:443", ""]
+    ),
     st.lists(SEGMENTS, max_size=8).map(lambda parts: "/" + "/".join(parts)),
     st.lists(SEGMENTS, max_size=4).map(lambda parts: PODS + "/" + "/".join(parts)),
 )
 QUERIES = st.sampled_from(
     [
-        *("", "?", "?watch=1", "?watch=0&watch=1", "?watch=0;watch=1", "?%77atch=true", "?a=%0d%0aX-Remote-User:b"),
+        *(
+            "",
+            "?",
+            "?watch=1",
+            "?watch=0&watch=1",
+            "?watch=0;watch=1",
+            "?%77atch=true",
+            "?a=%0d%0aX-Remote-User:b",
+        ),
         *("?fieldSelector=metadata.name%3Da", "?/../secrets", "#x", "?a#/b", "?a=\x00", "?a=%zz", "?a=\x85"),
     ]
 )
-VERSIONS = st.sampled_from([" HTTP/1.1", " HTTP/1.0", " HTTP/2.0", " HTTP/0.9", "", " HTTP/1.1 ", "\tHTTP/1.1"])
+VERSIONS = st.sampled_from(
+    [" HTTP/1.1", " HTTP/1.0", " HTTP/2.0", " HTTP/0.9", "", " HTTP/1.1 ", "\tHTTP/1.1"]
+)
 ENDS = st.sampled_from(["\r\n"] * 6 + ["\n", "\r", "\r\r\n", "\n\n"])
 FIELDS = st.sampled_from(
     [
         *("Host: x", "Host: x", "Host: 169.254.169.254", "Host:", "host: a\tb", "Connection: close"),
         *("Connection: authorization, host, content-length, transfer-encoding", "Connection: keep-alive"),
         *("Content-Length: 0", "Content-Length: 5", "Content-Length: 5, 5", "Content-Length: -1"),
-        *("Content-Length: 0x5", "Content-Length: 99999999999999999999", "Content-Length:5 ", "content-length : 5"),
+        *(
+            "Content-Length: 0x5",
+            "Content-Length: 99999999999999999999",
+            "Content-Length:5 ",
+            "content-length : 5",
+        ),
         *("Transfer-Encoding: chunked", "Transfer-Encoding: gzip, chunked", "Transfer-Encoding:\x0bchunked"),
-        *("Transfer-Encoding: chunked, identity", "TE: trailers", "Trailer: Authorization", "Expect: 100-continue"),
-        *(" folded: x", "\tfolded", "Authorization: Bearer mine", "Authorization : Bearer mine", "Impersonate-User: a"),
+        *(
+            "Transfer-Encoding: chunked, identity",
+            "TE: trailers",
+            "Trailer: Authorization",
+            "Expect: 100-continue",
+        ),
+        *(
+            " folded: x",
+            "\tfolded",
+            "Authorization: Bearer mine",
+            "Authorization : Bearer mine",
+            "Impersonate-User: a",
+        ),
         *("Impersonate-User\x00: a", "X-Remote-User: a", "X-Original-URL: /api/v1/secrets", "Cookie: a=b"),
-        *("X-HTTP-Method-Override: DELETE", "Upgrade: h2c", "HTTP2-Settings: AAAA", "Accept: a\rX-Remote-User: b"),
-        *("Accept: a\x00b", "Accept: " + "a" * 70_000, ": x", "x", "Accept\xa0: a", "Sec-WebSocket-Protocol: a"),
+        *(
+            "X-HTTP-Method-Override: DELETE",
+            "Upgrade: h2c",
+            "HTTP2-Settings: AAAA",
+            "Accept: a\rX-Remote-User: b",
+        ),
+        *(
+            "Accept: a\x00b",
+            "Accept: " + "a" * 70_000,
+            ": x",
+            "x",
+            "Accept\xa0: a",
+            "Sec-WebSocket-Protocol: a",
+        ),
         *("Forwarded: for=a", "Proxy-Authorization: b", "Via: 1.1 a", "X-Real-IP: 10.0.0.1"),
     ]
 )
 BODIES = st.sampled_from(
     [
-        *("", "hello", "5\r\nhello\r\n0\r\n\r\n", "5;a=b\r\nhello\r\n0\r\nAuthorization: x\r\n\r\n", "0\r\n\r\n"),
-        *("5\nhello\n0\n\n", "-1\r\n", "fffffffffffffffff\r\nx", "5\r\nhelloX\r\n", "0x5\r\nhello\r\n0\r\n\r\n"),
+        *(
+            "",
+            "hello",
+            "5\r\nhello\r\n0\r\n\r\n",
+            "5;a=b\r\nhello\r\n0\r\nAuthorization: x\r\n\r\n",
+            "0\r\n\r\n",
+        ),
+        *(
+            "5\nhello\n0\n\n",
+            "-1\r\n",
+            "fffffffffffffffff\r\nx",
+            "5\r\nhelloX\r\n",
+            "0x5\r\nhello\r\n0\r\n\r\n",
+        ),
         "GET /api/v1/secrets HTTP/1.1\r\nHost: x\r\n\r\n",
         "0\r\n\r\nGET /api/v1/secrets HTTP/1.1\r\nHost: x\r\n\r\n",
     ]
@@ -123,7 +217,9 @@ def requests(draw: st.DrawFn) -> bytes:
     return (text + draw(ENDS) + draw(BODIES)).encode("latin-1")
 
 
-CONNECTIONS = st.lists(st.lists(st.one_of(requests(), st.binary(max_size=60)), max_size=4), min_size=1, max_size=8)
+CONNECTIONS = st.lists(
+    st.lists(st.one_of(requests(), st.binary(max_size=60)), max_size=4), min_size=1, max_size=8
+)
 GOOD = f"GET {PODS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
 HEAD = b"HEAD /version HTTP/1.1\r\nHost: x\r\n\r\n"
 

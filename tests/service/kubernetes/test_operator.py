@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from service.hosting import Host
-from service.kubernetes.operator import Allowance, ApiError, NotAdmittedError, Operator, admitted
+from service.kubernetes.operator import Allowance, ApiError, Operator
 from service.kubernetes.operator._leases import DURATION_SECONDS, Lease
 from tests.service.kubernetes.memory_api import MemoryApi
 from wasi_sockets import TcpStream
@@ -56,84 +54,6 @@ async def until(condition: Callable[[], bool]) -> None:
 def conditions(api: MemoryApi) -> dict[str, str]:
     status = api.objects[f"{WORKLOADS}/tasks"].get("status", {})
     return {each["type"]: each["status"] for each in status.get("conditions", ())}
-
-
-# ---------------------------------------------------------------- what is admitted
-def test_a_workload_of_images_and_volumes_is_admitted() -> None:
-    spec = admitted(
-        resource(
-            {
-                "services": {
-                    "api": {
-                        "image": "example.com/api:1",
-                        "ports": [7],
-                        "directories": {"/d": {"volume": "d"}},
-                    }
-                }
-            }
-        ),
-        Allowance(),
-    )
-    assert spec.id == "shop/tasks"
-
-
-@pytest.mark.parametrize(
-    ("spec", "problem"),
-    [
-        ({"services": {"api": {"component": "/etc/passwd"}}}, "by `image` here, not from files of the host"),
-        (
-            {"services": {"api": {"handler": "os:system", "ports": [7]}}},
-            "os:system is not among the Python code",
-        ),
-        ({"services": {"api": {"asgi": "a:b", "ports": [7]}}}, "a:b is not among the Python code"),
-        ({"services": {"api": {"task": "a:b"}}}, "a:b is not among the Python code"),
-        ({"services": {"api": {"image": "e.com/a:1", "directories": ["/etc::/e"]}}}, "/etc is not among"),
-        ({"services": {"api": {"image": "e.com/a:1", "directories": ["/srv/../etc::/e"]}}}, "is not among"),
-        ({"services": {"api": {"image": "e.com/a:1", "directories": ["/srvx::/e"]}}}, "/srvx is not among"),
-        ({"services": {"api": {"image": "e.com/a:1", "http": "stock"}}}, "--allow-network"),
-        ({"services": {"api": {"image": "e.com/a:1"}}, "publish": ["80:80"]}, "spec.publish: "),
-        ({"services": {"api": {"image": "e.com/a:1"}}, "publish": "auto"}, "spec.publish: "),
-        ({"services": {"api": {"image": "e.com/a:1"}}, "forward": ["1=e.com:1"]}, "spec.forward: "),
-        ({"services": {"api": {"image": "e.com/a:1"}}, "allow": ["public"]}, "spec.allow: "),
-        ({"services": {"api": {"image": "e.com/a:1", "environment": {"A": {"from": "HOME"}}}}}, "HOME"),
-        ({"services": {"api": {"image": "e.com/a:1", "port": 3}}}, "unknown key 'port'"),
-        ({"services": {}}, "neither services nor components"),
-        (
-            {"name": "other", "services": {"api": {"image": "e.com/a:1"}}},
-            "spec.name: it is the resource's own",
-        ),
-        ({"namespace": "kube-system", "services": {"api": {"image": "e.com/a:1"}}}, "spec.namespace: "),
-        ({"apiVersion": "runtime.wasmcloud.dev/v1alpha1", "kind": "Workload"}, "spec.apiVersion: "),
-        (None, "spec: missing"),
-        ("x", "spec: missing"),
-    ],
-)
-def test_what_asks_for_too_much_is_not(spec: Any, problem: str) -> None:
-    with pytest.raises(NotAdmittedError) as raised:
-        admitted(resource(spec), Allowance(directories=("/srv",)))
-    assert problem in str(raised.value)
-
-
-def test_a_link_does_not_lead_out_of_a_listed_directory(tmp_path: Path) -> None:
-    listed = tmp_path / "listed"
-    (listed / "inside").mkdir(parents=True)
-    (listed / "out").symlink_to("/etc")
-    for name, good in (("inside", True), ("", True), ("out", False), ("../other", False)):
-        spec = {"services": {"api": {"image": "e.com/a:1", "directories": [f"{listed}/{name}::/d"]}}}
-        if good:
-            admitted(resource(spec), Allowance(directories=(str(listed),)))
-        else:
-            with pytest.raises(NotAdmittedError):
-                admitted(resource(spec), Allowance(directories=(str(listed),)))
-
-
-def test_a_host_that_lets_workloads_out_admits_doors() -> None:
-    spec = {
-        "services": {"api": {"image": "e.com/a:1", "http": "stock"}},
-        "publish": ["80:80"],
-        "allow": ["public"],
-    }
-    admitted(resource(spec), Allowance(network=True))
 
 
 # ---------------------------------------------------------------- what is run
