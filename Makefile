@@ -31,7 +31,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup guests demo example test coverage real-parts test-real-parts kubernetes test-kubernetes test-matrix \
-        test-oldest test-faults compare lint format types fuzz leaks soak differential bench bench-published bench-telemetry lock news clean
+        test-oldest test-faults compare lint format types fuzz leaks soak differential bench bench-published bench-kubernetes \
+        bench-telemetry lock news clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -144,6 +145,10 @@ bench: $(ENVIRONMENT) $(STOCK_ENVIRONMENT) ## measure against stock wasmtime 47 
 bench-published: $(ENVIRONMENT) $(STOCK_ENVIRONMENT) real-parts ## wrk on published ports, and on what there was before
 	@$(BUILD_GUESTS)
 	$(BIN)/python -m benchmarks.publish_load --stock $(STOCK)/bin/python $(ARGS)
+
+bench-kubernetes: kubernetes ## from a change at a Kubernetes API server to its handler, in a guest and outside
+	@$(BUILD_GUESTS) static-site-controller
+	$(BIN)/python -m benchmarks.kubernetes $(ARGS)
 
 bench-telemetry: $(ENVIRONMENT) ## what telemetry costs, off and on, against a copy of the library without it
 	$(BIN)/python -m benchmarks.telemetry $(ARGS)

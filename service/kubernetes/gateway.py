@@ -142,8 +142,8 @@ class Gateway:
             return
         if self._under_way[name] >= self._max_requests:
             _logger.warning("refused a request by service %r: %d are under way", name, self._max_requests)
-            refusal = Refusal(429, f"more than {self._max_requests} requests at a time", request, 1)
-            await _refuse(exchange, service, refusal)
+            busy = Refusal(429, f"more than {self._max_requests} requests at a time", request, 1)
+            await _refuse(exchange, service, busy)
             return
         self._under_way[name] += 1
         try:

@@ -87,12 +87,12 @@ def admitted(resource: Mapping[str, Any], allowance: Allowance) -> WorkloadSpec:
         raise NotAdmittedError("; ".join(problems)[:_LONGEST_MESSAGE]) from error
     (spec,) = loaded.workloads
     _check_network(spec, allowance)
-    for each in (*spec.services, *spec.components):
-        _check(each, allowance)
+    for part in (*spec.services, *spec.components):
+        _check(part, allowance)
     return replace(
         spec,
-        services=tuple(replace(each, limits=_limited(each, allowance)) for each in spec.services),
-        components=tuple(replace(each, limits=_limited(each, allowance)) for each in spec.components),
+        services=tuple(replace(part, limits=_limited(part, allowance)) for part in spec.services),
+        components=tuple(replace(part, limits=_limited(part, allowance)) for part in spec.components),
     )
 
 

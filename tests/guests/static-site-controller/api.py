@@ -40,7 +40,13 @@ class ApiError(Exception):
 
 
 class Api:
-    """An API server behind a gateway."""
+    """An API server behind a gateway.
+
+    Attributes:
+        headers: of every request, besides its own.
+    """
+
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
@@ -81,13 +87,17 @@ class Api:
         except (OSError, EOFError) as error:
             raise ApiError(0, type(error).__name__, str(error)) from error
 
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A new connection."""
+        return await asyncio.open_connection(self._host, self._port)
+
     async def _pieces(
         self, method: str, path: str, body: Object | None, content_type: str
     ) -> AsyncGenerator[bytes, None]:
-        reader, writer = await asyncio.open_connection(self._host, self._port)
+        reader, writer = await self.connect()
         try:
             http = h11.Connection(h11.CLIENT)
-            writer.write(_request(http, method, path, body, content_type))
+            writer.write(_request(http, method, path, body, content_type, self.headers))
             await writer.drain()
             failed: h11.Response | None = None
             said = b""
@@ -114,12 +124,20 @@ class Api:
             writer.close()
 
 
-def _request(http: h11.Connection, method: str, path: str, body: Object | None, content_type: str) -> bytes:
+def _request(
+    http: h11.Connection,
+    method: str,
+    path: str,
+    body: Object | None,
+    content_type: str,
+    more: tuple[tuple[str, str], ...],
+) -> bytes:
     content = b"" if body is None else json.dumps(body).encode()
     headers = [
         ("host", "kubernetes"),
         ("accept", "application/json"),
         ("user-agent", "static-site-controller"),
+        *more,
     ]
     if body is not None:
         headers += [("content-type", content_type), ("content-length", str(len(content)))]
