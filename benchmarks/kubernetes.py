@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -117,7 +118,7 @@ def _watcher(way: str, cluster: Cluster) -> Iterator[IO[bytes]]:
                 raise RuntimeError(f"the watcher {way!r} did not start")
             yield output
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:

@@ -13,6 +13,7 @@ import signal
 import ssl
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -74,7 +75,7 @@ def client(
     port: int, namespace: str, name: str, url: str = "", tls: ssl.SSLContext | None = None, token: str = ""
 ) -> None:
     sys.path.insert(0, str(SOURCES))
-    from api import Api
+    from api import Api, ApiError
     from latencies import tell
 
     class Native(Api):
@@ -84,7 +85,8 @@ def client(
             host = urlsplit(url).hostname if url else "127.0.0.1"
             return await asyncio.open_connection(host, port, ssl=tls)
 
-    asyncio.run(tell(Native("", 0), namespace, name))
+    with suppress(ApiError):  # the gateway has gone, and who reads the output sees its end
+        asyncio.run(tell(Native("", 0), namespace, name))
 
 
 def main(way: str, where: str, namespace: str, name: str) -> None:
@@ -100,9 +102,9 @@ def main(way: str, where: str, namespace: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    # In order, so that no process of its own is left.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell starts what runs in its background with SIGINT ignored, and that is how this is ended.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main(*sys.argv[1:])
-    except KeyboardInterrupt:
+    except* KeyboardInterrupt:
         pass

@@ -87,12 +87,13 @@ def admitted(resource: Mapping[str, Any], allowance: Allowance) -> WorkloadSpec:
         raise NotAdmittedError("; ".join(problems)[:_LONGEST_MESSAGE]) from error
     (spec,) = loaded.workloads
     _check_network(spec, allowance)
-    for part in (*spec.services, *spec.components):
+    parts: tuple[ServiceSpec | ComponentSpec, ...] = (*spec.services, *spec.components)
+    for part in parts:
         _check(part, allowance)
     return replace(
         spec,
-        services=tuple(replace(part, limits=_limited(part, allowance)) for part in spec.services),
-        components=tuple(replace(part, limits=_limited(part, allowance)) for part in spec.components),
+        services=tuple(replace(each, limits=_limited(each, allowance)) for each in spec.services),
+        components=tuple(replace(each, limits=_limited(each, allowance)) for each in spec.components),
     )
 
 
