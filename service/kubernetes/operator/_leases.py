@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -58,14 +59,18 @@ class Lease:
         renewed = 0.0
         try:
             while True:
-                began = trio.current_time()
-                got = await self._attempt()
-                if got:
-                    renewed = began
-                    self._set(True)
-                elif got is False or trio.current_time() - renewed > RENEW_SECONDS:
+                # To the moment, whatever an attempt waits for: others count from when they saw it renewed.
+                with trio.move_on_at(renewed + RENEW_SECONDS if self.held else math.inf):
+                    began = trio.current_time()
+                    got = await self._attempt()
+                    if got:
+                        renewed = began
+                        self._set(True)
+                    elif got is False:
+                        self._set(False)
+                    await trio.sleep(_RETRY_SECONDS)
+                if trio.current_time() >= renewed + RENEW_SECONDS:
                     self._set(False)
-                await trio.sleep(_RETRY_SECONDS)
         finally:
             with trio.move_on_after(_RETRY_SECONDS) as hurry:
                 hurry.shield = True

@@ -144,6 +144,7 @@ class _Managed:
         self._name: Final[str] = metadata["name"]
         self._resource: Object | None = resource
         self._changed = trio.Event()
+        self._telling = trio.CancelScope()
         self._workload: Workload | None = None
         self._told: Mapping[str, Any] | None = resource.get("status")
         self._lease: Final = (
@@ -152,7 +153,7 @@ class _Managed:
                 self._namespace,
                 f"wasi-sockets-{self._name}",
                 operator.identity,
-                self.look_again,
+                self._lease_changed,
             )
             if operator.leases
             else None
@@ -183,6 +184,11 @@ class _Managed:
                     await self._stop(self._operator.stop_within)
                 self.over = True
                 leasing.cancel()
+
+    def _lease_changed(self) -> None:
+        if self._lease is not None and not self._lease.held:
+            self._telling.cancel()  # which may wait for longer than others wait for the Lease
+        self.look_again()
 
     async def _keep_lease(self, lease: Lease, scope: trio.CancelScope) -> None:
         with scope:
@@ -221,8 +227,9 @@ class _Managed:
             return
         path = f"/apis/{GROUP}/{_VERSION}/namespaces/{self._namespace}/workloads/{self._name}/status"
         try:
-            await self._operator.api.merge(path, {"status": status})
-            self._told = status
+            with trio.CancelScope() as self._telling:
+                await self._operator.api.merge(path, {"status": status})
+                self._told = status
         except _FAILURES as error:
             if not (isinstance(error, ApiError) and error.code == 404):  # it is gone, and the watch will tell
                 _logger.warning("the status of workload %s/%s: %s", self._namespace, self._name, error)

@@ -120,6 +120,10 @@ class Api:
                 raise _failure(failed.status_code, said)
         except h11.RemoteProtocolError as error:
             raise EOFError(str(error)) from error
+        except asyncio.CancelledError:
+            # What is not sent yet must not be: whoever was cancelled may no longer act.
+            writer.transport.abort()
+            raise
         finally:
             writer.close()
 

@@ -7,6 +7,7 @@ own clock, so that clocks need not agree; and its holder stops acting well befor
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -35,6 +36,7 @@ class Lease:
         self._seen = ""
         self._seen_at = 0.0
         self._taken = False
+        self._tried_at = 0.0
 
     async def while_held(self, act: Callable[[], Awaitable[None]]) -> None:
         """Run `act` whenever the lease is held, and cancel it when that is over; never returns."""
@@ -54,20 +56,23 @@ class Lease:
             print(f"{self._identity} stands by", flush=True)
 
     async def _hold(self, acting: asyncio.Future[None]) -> None:
-        """Renew it until that fails for two thirds of its duration, or `acting` ends."""
-        now = asyncio.get_running_loop().time
-        renewed = now()
-        while not acting.done() and now() < renewed + self._seconds * 2 / 3:
-            begun = now()
-            if await self._tried():
-                renewed = begun
-            elif self._taken:
-                return
-            await asyncio.wait([acting], timeout=self._seconds / 5)
+        """Renew it until that fails for two thirds of its duration, or `acting` ends.
+
+        To the moment, whatever an attempt waits for: the last third is for requests that are under way.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._tried_at + self._seconds * 2 / 3) as patience:
+                while not acting.done():
+                    if await self._tried():
+                        patience.reschedule(self._tried_at + self._seconds * 2 / 3)
+                    elif self._taken:
+                        return
+                    await asyncio.wait([acting], timeout=self._seconds / 5)
 
     async def _tried(self) -> bool:
         """Whether it was acquired or renewed just now."""
         self._taken = False
+        self._tried_at = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._seconds / 5):
                 return await self._try()

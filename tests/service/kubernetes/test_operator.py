@@ -202,3 +202,50 @@ async def test_a_lease_that_another_took_meanwhile_is_not_held(autojump_clock: M
         assert api.objects[path]["spec"]["leaseTransitions"] == 1
         nursery.cancel_scope.cancel()
     assert api.objects[path]["spec"]["holderIdentity"] == ""
+
+
+class HangingApi(MemoryApi):
+    """Answers no more once it hangs."""
+
+    hangs = False
+
+    async def get(self, path: str, query: Any = None) -> Any:
+        await self._answer()
+        return await super().get(path, query)
+
+    async def merge(self, path: str, changes: Any) -> Any:
+        await self._answer()
+        return await super().merge(path, changes)
+
+    async def _answer(self) -> None:
+        if self.hangs:
+            await trio.sleep_forever()
+
+
+async def test_a_lease_is_lost_in_time_where_the_api_server_hangs(autojump_clock: MockClock) -> None:
+    api = HangingApi()
+    changes: list[tuple[float, bool]] = []
+    lease = Lease(api, "shop", "x", "me", lambda: changes.append((trio.current_time(), lease.held)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lease.keep)
+        await trio.sleep(5)  # renewed last at 4
+        api.hangs = True
+        await trio.sleep(30)
+        nursery.cancel_scope.cancel()
+    (taken, _), (lost, held) = changes
+    assert not held
+    assert lost - taken == 14
+
+
+async def test_a_workload_ends_with_its_lease_while_its_status_cannot_be_told(
+    autojump_clock: MockClock,
+) -> None:
+    api = HangingApi()
+    api.put(f"{WORKLOADS}/tasks", serving())
+    async with operating(api, leases=True) as host:
+        await trio.sleep(5)
+        assert list(host.workloads) == ["shop/tasks"]
+        api.hangs = True
+        api.put(f"{WORKLOADS}/tasks", {**serving(), "metadata": {**serving()["metadata"], "generation": 2}})
+        await trio.sleep(DURATION_SECONDS - 1)
+        assert not host.workloads
