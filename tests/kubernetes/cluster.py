@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import subprocess
 import tempfile
@@ -37,9 +38,11 @@ class Cluster:
         directory: of their data, logs and keys.
         url: of the API server.
         kubeconfig: for it, as an administrator by token.
+        audited: whether it writes down each request, see `audit`.
     """
 
     directory: Path
+    audited: bool = False
     etcd_port: int = field(default_factory=free_port)
     peer_port: int = field(default_factory=free_port)
     port: int = field(default_factory=free_port)
@@ -118,9 +121,19 @@ class Cluster:
             *("--service-account-issuer", "https://kubernetes.default.svc"),
             *("--service-cluster-ip-range", "10.0.0.0/24", "--disable-admission-plugins", "ServiceAccount"),
         ]
+        if self.audited:
+            policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]}
+            (keys / "policy.yaml").write_text(yaml.safe_dump(policy))
+            words += ["--audit-policy-file", str(keys / "policy.yaml")]
+            words += ["--audit-log-path", str(keys / "audit.log"), "--audit-log-mode", "blocking"]
         self._server = self._start("kube-apiserver", words)
         if not self._is_ready():
             raise KubernetesMissing(f"kube-apiserver does not start: {self._last_words('kube-apiserver')}")
+
+    def audit(self) -> list[dict[str, Any]]:
+        """What the API server made of the requests so far: verb, objectRef, user, userAgent..."""
+        lines = (self.directory / "audit.log").read_text().splitlines()
+        return [json.loads(line) for line in lines]
 
     def stop_server(self) -> None:
         """End the API server at once: asked to stop, it would wait for its watches. etcd keeps what it knew."""
@@ -166,8 +179,11 @@ class Cluster:
 
 
 @contextmanager
-def started() -> Iterator[Cluster]:
+def started(*, audited: bool = False) -> Iterator[Cluster]:
     """A new cluster, which is gone after the block.
+
+    Args:
+        audited: whether it writes down each request.
 
     Raises:
         KubernetesMissing: it is not built, or does not start here.
@@ -175,7 +191,7 @@ def started() -> Iterator[Cluster]:
     for name in ("etcd", "kube-apiserver"):
         program(name)
     with tempfile.TemporaryDirectory(prefix="kubernetes-") as directory:
-        cluster = Cluster(Path(directory))
+        cluster = Cluster(Path(directory), audited)
         cluster.prepare()
         try:
             cluster.start_etcd()
