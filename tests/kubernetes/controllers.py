@@ -44,8 +44,9 @@ class Replica:
         lines: what it wrote.
     """
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, lease_seconds: int) -> None:
         self.identity: Final = identity
+        self._lease_seconds: Final = lease_seconds
         self.lines: Final[list[str]] = []
         self._scope: Final = trio.CancelScope()
         self._rest = ""
@@ -71,7 +72,7 @@ class Replica:
         network = wasi_sockets.Network()
         async with trio.open_nursery() as nursery:
             await nursery.start(Gateway(server, rules(namespace)).serve, network)
-            arguments = ["127.0.0.1", "8001", namespace, self.identity, str(LEASE_SECONDS)]
+            arguments = ["127.0.0.1", "8001", namespace, self.identity, str(self._lease_seconds)]
             with self._scope, acting_as("controller"):
                 await wasi_sockets.run(
                     component, arguments, network=network, engine=engine, stdout=self._take, stderr=self._take
@@ -162,9 +163,10 @@ async def running(
     server: ApiServer,
     namespace: str,
     *identities: str,
+    lease_seconds: int = LEASE_SECONDS,
 ) -> AsyncIterator[list[Replica]]:
     """Replicas that run during the block."""
-    replicas = [Replica(identity) for identity in identities]
+    replicas = [Replica(identity, lease_seconds) for identity in identities]
     async with trio.open_nursery() as nursery:
         for replica in replicas:
             nursery.start_soon(replica.run, engine, component, server, namespace)

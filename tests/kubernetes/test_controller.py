@@ -240,7 +240,8 @@ async def test_the_role_in_the_example_is_all_that_it_needs(
 async def test_an_api_server_that_is_restarted(
     controllers: Running, sites: Sites, own_cluster: Cluster
 ) -> None:
-    async with controllers("one") as (replica,):
+    # So long that it keeps its lease meanwhile, and goes on where it was.
+    async with controllers("one", lease_seconds=60) as (replica,):
         sites.create("before")
         await eventually(lambda: sites.applied_by("before"))
         await trio.to_thread.run_sync(own_cluster.stop_server)

@@ -148,4 +148,4 @@ async def test_a_watch_of_ten_thousand_events_loses_none_and_keeps_no_memory(
             f" KiB more at 3,000, 4,000...: {kib}"
         )
     # 10 MB of events went through; of what grows here the lists of numbers are the most.
-    assert memory[-1] - memory[1] < 2 * 1024 * 1024
+    assert memory[-1] - min(memory[1:]) < 2 * 1024 * 1024

@@ -102,11 +102,11 @@ class Api:
         self, method: str, target: str, body: Object | None, kind: str
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         fields = [(b"accept", b"application/json"), (b"user-agent", b"wasi-sockets-operator")]
-        content = None
+        content: _Once | None = None
         if body is not None:
             data = json.dumps(body).encode()
             fields += [(b"content-type", kind.encode()), (b"content-length", str(len(data)).encode())]
-            content = _once(data)
+            content = _Once(data)
         response = await self._upstream.send(method, read_target(method, target), fields, content)
         async with body_of(response) as pieces:
             if response.status >= 400:
@@ -148,8 +148,16 @@ def _shallow(text: bytes) -> bytes:
     return b"".join(kept)
 
 
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
+class _Once(AsyncIterator[bytes]):
+    """One piece. No generator: whoever is cancelled while sending would leave that to the GC."""
+
+    def __init__(self, data: bytes) -> None:
+        self._left: Final = [data]
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
 
 
 async def _reason(response: Response, pieces: AsyncIterator[bytes]) -> str:
