@@ -97,7 +97,7 @@ kubernetes: $(ENVIRONMENT) ## build kube-apiserver from Debian's sources, and fe
 
 test-kubernetes: kubernetes ## services beside a real Kubernetes API server, or that of KUBECONFIG
 	@$(BUILD_GUESTS)
-	$(BIN)/python -m pytest tests/kubernetes tests/service/kubernetes $(ARGS)
+	KUBERNETES_AT_LENGTH=1 $(BIN)/python -m pytest tests/kubernetes tests/service/kubernetes $(ARGS)
 
 test-faults: $(ENVIRONMENT) ## services that trap, hog and restart, many times: others go on, nothing is left (some minutes)
 	@$(BUILD_GUESTS)

@@ -108,6 +108,9 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.skipif(
+    not os.environ.get("KUBERNETES_AT_LENGTH"), reason="takes half a minute: make test-kubernetes runs it"
+)
 async def test_a_watch_of_ten_thousand_events_loses_none_and_keeps_no_memory(
     api_server: ApiServer, namespace: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

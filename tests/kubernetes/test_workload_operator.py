@@ -184,9 +184,8 @@ async def test_hostile_resources_keep_no_other_from_being_run(
         "metadata": {"services": {"a": {"image": "169.254.169.254/a:1"}}},
     }
     workloads.create("before", served)
-    async with operating(
-        as_operator, "host-a", allowed=frozenset({served["services"]["api"]["image"].split("/")[0]})
-    ):
+    registry = frozenset({served["services"]["api"]["image"].split("/")[0]})
+    async with operating(as_operator, "host-a", allowed=registry):
         for name, spec in hostile.items():
             workloads.create(name, spec)
         workloads.create("after", served)
@@ -195,7 +194,7 @@ async def test_hostile_resources_keep_no_other_from_being_run(
         await workloads.until("before", "Ready")
         await workloads.until("after", "Ready")
         assert "--allow-registry" in workloads.condition("metadata", "Accepted")["message"]
-    async with operating(as_operator, "host-b"):  # from a list, which has all of them
+    async with operating(as_operator, "host-b", allowed=registry):  # from a list, which has all of them
         await eventually(lambda: workloads.status("after").get("hostId") == "host-b")
 
 
