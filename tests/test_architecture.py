@@ -40,7 +40,7 @@ SERVICE_ALLOWED = {
     "hosting": {"shared", "spec", "oci"},
     "control": {"shared", "hosting"},
     "kubernetes": {"shared"},
-    "operator": {"shared", "spec", "files", "hosting", "kubernetes"},
+    "operator": {"shared", "spec", "files", "oci", "hosting", "kubernetes"},
     "examples": set(),
 }
 SERVICE_SHARED = {

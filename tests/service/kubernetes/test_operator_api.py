@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from functools import partial
 
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -20,9 +21,7 @@ async def test_a_change_that_is_cancelled_while_it_is_sent_leaves_nothing_behind
         await trio.sleep_forever()
 
     async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(
-            lambda task_status: trio.serve_tcp(read_no_further, 0, host="127.0.0.1", task_status=task_status)
-        )
+        (listener,) = await nursery.start(partial(trio.serve_tcp, read_no_further, 0, host="127.0.0.1"))
         port = listener.socket.getsockname()[1]
         api = Api(ApiServer(f"http://127.0.0.1:{port}", None))
         async with trio.open_nursery() as sending:
