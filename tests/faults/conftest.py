@@ -17,7 +17,7 @@ import wasmtime
 import wasi_sockets
 from service.hosting import Host, OutputLine, Workload
 from service.spec import ComponentCode, ServiceSpec, WorkloadSpec
-from tests.guest_runs import interposed_component
+from tests.guest_runs import compiled_already
 
 _FIGURES: list[str] = []
 
@@ -38,13 +38,7 @@ def engine() -> wasmtime.Engine:
 @pytest.fixture(scope="session")
 def guest_file(guest_file: Callable[[str], Path]) -> Callable[[str], Path]:
     """As for all tests, and compiled already, so that no time limit includes that."""
-
-    def compiled(name: str) -> Path:
-        path = guest_file(name)
-        interposed_component(path)
-        return path
-
-    return compiled
+    return compiled_already(guest_file)
 
 
 @pytest.fixture(autouse=True)

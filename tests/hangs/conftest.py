@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import wasi_sockets
-from tests.guest_runs import interposed_component
+from tests.guest_runs import compiled_already
 
 
 @pytest.fixture
@@ -19,10 +19,4 @@ def network() -> wasi_sockets.Network:
 @pytest.fixture(scope="session")
 def guest_file(guest_file: Callable[[str], Path]) -> Callable[[str], Path]:
     """As for all tests, and compiled already, so that no time limit includes that."""
-
-    def compiled(name: str) -> Path:
-        path = guest_file(name)
-        interposed_component(path)
-        return path
-
-    return compiled
+    return compiled_already(guest_file)

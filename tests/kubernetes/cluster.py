@@ -8,12 +8,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import pytest
 import trio
 import trustme
 import yaml
@@ -23,7 +24,7 @@ from service.kubernetes.credentials import FixedToken
 from tests.kubernetes.parts import KubernetesMissing, program
 from tests.real_parts.servers import free_port
 
-__all__ = ["ADMIN_TOKEN", "Cluster", "administrator", "started"]
+__all__ = ["ADMIN_TOKEN", "Cluster", "administrator", "started", "started_or_skipped"]
 
 ADMIN_TOKEN: Final = "admin-token-a9f3"
 
@@ -207,3 +208,14 @@ def administrator(server: ApiServer) -> httpx.Client:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     verify = server.tls if server.tls is not None else True
     return httpx.Client(base_url=server.url, verify=verify, headers=headers, timeout=30, trust_env=False)
+
+
+@contextmanager
+def started_or_skipped(*, audited: bool = False) -> Iterator[Cluster]:
+    """As `started`, for fixtures: what needs it is skipped where it cannot be had, with the reason."""
+    with ExitStack() as stack:
+        try:
+            cluster = stack.enter_context(started(audited=audited))
+        except KubernetesMissing as missing:
+            pytest.skip(str(missing))
+        yield cluster

@@ -12,9 +12,8 @@ import pytest
 import yaml
 
 from service.kubernetes import ApiServer, load_kubeconfig
-from tests.kubernetes.cluster import Cluster, administrator, started
+from tests.kubernetes.cluster import Cluster, administrator, started_or_skipped
 from tests.kubernetes.controllers import GROUP, Sites, eventually
-from tests.kubernetes.parts import KubernetesMissing
 
 CRD = Path(__file__).resolve().parents[2] / "examples" / "kubernetes" / "static_site" / "crd.yaml"
 
@@ -25,15 +24,8 @@ def cluster() -> Iterator[Cluster | None]:
     if os.environ.get("KUBECONFIG"):
         yield None
         return
-    running = started()
-    try:
-        cluster = running.__enter__()
-    except KubernetesMissing as missing:
-        pytest.skip(str(missing))
-    try:
+    with started_or_skipped() as cluster:
         yield cluster
-    finally:
-        running.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="session")

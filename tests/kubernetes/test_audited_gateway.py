@@ -11,8 +11,7 @@ import trio
 from service.kubernetes import AccessRule, Gateway, acting_as, load_kubeconfig
 from service.kubernetes.paths import RefusedTarget, read_target
 from service.kubernetes.rules import allowed
-from tests.kubernetes.cluster import ADMIN_TOKEN, Cluster, started
-from tests.kubernetes.parts import KubernetesMissing
+from tests.kubernetes.cluster import ADMIN_TOKEN, Cluster, started_or_skipped
 from wasi_sockets import Network
 
 RULES = [
@@ -66,15 +65,8 @@ QUERIES = (
 
 @pytest.fixture(scope="module")
 def audited() -> Iterator[Cluster]:
-    running = started(audited=True)
-    try:
-        cluster = running.__enter__()
-    except KubernetesMissing as missing:
-        pytest.skip(str(missing))
-    try:
+    with started_or_skipped(audited=True) as cluster:
         yield cluster
-    finally:
-        running.__exit__(None, None, None)
 
 
 def targets() -> list[tuple[str, str]]:

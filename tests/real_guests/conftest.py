@@ -10,7 +10,7 @@ import pytest
 import trio
 
 import wasi_sockets
-from tests.guest_runs import echo, interposed_component
+from tests.guest_runs import compiled_already, echo
 
 Handler = Callable[[wasi_sockets.TcpStream], Awaitable[object]]
 Serving = Callable[..., AbstractAsyncContextManager[int]]
@@ -42,10 +42,4 @@ def serving(network: wasi_sockets.Network) -> Serving:
 @pytest.fixture(scope="session")
 def guest_file(guest_file: Callable[[str], Path]) -> Callable[[str], Path]:
     """As for all tests, and compiled already, so that no time limit includes that."""
-
-    def compiled(name: str) -> Path:
-        path = guest_file(name)
-        interposed_component(path)
-        return path
-
-    return compiled
+    return compiled_already(guest_file)
