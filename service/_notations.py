@@ -13,7 +13,16 @@ from typing import Literal
 from service._terminal import escaped
 from wasi_sockets import Allow, Rule
 
-__all__ = ["ForwardOption", "PublishOption", "allow_option", "forward_option", "publish_option"]
+__all__ = [
+    "ForwardOption",
+    "PublishOption",
+    "address_of",
+    "allow_option",
+    "forward_option",
+    "port_of",
+    "publish_option",
+    "wrong",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +75,14 @@ def publish_option(text: str) -> PublishOption:
         return PublishOption(text, None)
     where, protocol = _protocol(text)
     rest, colon, inner = where.rpartition(":")
-    port = _port(text, inner)
+    port = port_of(text, inner)
     if not colon:
         return PublishOption(text, port, real_port=port, protocol=protocol)
     host, colon, outer = rest.rpartition(":")
-    real_port = _port(text, outer, least=0)
+    real_port = port_of(text, outer, least=0)
     if not colon:
         return PublishOption(text, port, real_port=real_port, protocol=protocol)
-    return PublishOption(text, port, str(_address(text, host)), real_port, protocol)
+    return PublishOption(text, port, str(address_of(text, host)), real_port, protocol)
 
 
 def forward_option(text: str) -> ForwardOption:
@@ -85,21 +94,21 @@ def forward_option(text: str) -> ForwardOption:
     what, protocol = _protocol(text)
     inner, equals, outer = what.partition("=")
     if not equals:
-        raise _wrong(text, "expected [HOST:]VPORT=[tls:]HOST:PORT")
+        raise wrong(text, "expected [HOST:]VPORT=[tls:]HOST:PORT")
     tls = outer.startswith("tls:")
     if tls and protocol == "udp":
-        raise _wrong(text, "TLS is spoken over TCP, not over UDP")
+        raise wrong(text, "TLS is spoken over TCP, not over UDP")
     host, _, inner_port = inner.rpartition(":")
     target, colon, outer_port = outer.removeprefix("tls:").rpartition(":")
     if not colon or not target:
-        raise _wrong(text, f"{outer!r} is not HOST:PORT")
+        raise wrong(text, f"{outer!r} is not HOST:PORT")
     if target.startswith("["):
-        target = str(_address(text, target))
+        target = str(address_of(text, target))
     return ForwardOption(
         text,
         host.removeprefix("[").removesuffix("]") or "127.0.0.1",
-        _port(text, inner_port),
-        (target, _port(text, outer_port)),
+        port_of(text, inner_port),
+        (target, port_of(text, outer_port)),
         tls,
         protocol,
     )
@@ -117,23 +126,23 @@ def allow_option(text: str) -> Rule:
     if target.startswith("["):
         inner, bracket, rest = target[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise _wrong(text, "an IPv6 address stands in brackets: [2001:db8::/32]:443")
+            raise wrong(text, "an IPv6 address stands in brackets: [2001:db8::/32]:443")
         target, rest = inner, rest[1:]
     else:
         target, _, rest = target.partition(":")
         if ":" in rest:
-            raise _wrong(text, "an IPv6 address stands in brackets: [2001:db8::/32]:443")
+            raise wrong(text, "an IPv6 address stands in brackets: [2001:db8::/32]:443")
     if rest:
         first, dash, last = rest.partition("-")
-        low = _port(text, first)
-        ports = range(low, (_port(text, last) if dash else low) + 1)
+        low = port_of(text, first)
+        ports = range(low, (port_of(text, last) if dash else low) + 1)
     try:
         rule = (Allow.send if udp else Allow.connect)(target, ports=ports)
     except ValueError as error:
-        raise _wrong(text, str(error)) from None
+        raise wrong(text, str(error)) from None
     # The policy keeps these inside whatever its rules say, so that the rule could never do anything.
     if "localhost" in rule.names or any(each.is_loopback or each.is_unspecified for each in rule.networks):
-        raise _wrong(
+        raise wrong(
             text,
             f"{target} is the guest's own network, and is never this machine's; use --forward (in a workload file:"
             f" forward), such as --forward 8080=127.0.0.1:{rest if rest.isdecimal() else '8080'}"
@@ -148,22 +157,25 @@ def _protocol(text: str) -> tuple[str, Literal["tcp", "udp"]]:
     return text.removesuffix("/tcp"), "tcp"
 
 
-def _port(text: str, digits: str, least: int = 1) -> int:
+def port_of(text: str, digits: str, least: int = 1) -> int:
+    """The port that digits say; `text` is the whole option, for the message of an `argparse.ArgumentTypeError`."""
     if not (digits.isascii() and digits.isdecimal()) or not least <= int(digits[:6]) <= 65535:
-        raise _wrong(text, f"{digits!r} is no port ({least} to 65535)")
+        raise wrong(text, f"{digits!r} is no port ({least} to 65535)")
     return int(digits)
 
 
-def _address(text: str, host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def address_of(text: str, host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address that a host is, IPv6 in brackets; `text` as for `port_of`."""
     bracketed = host.startswith("[") and host.endswith("]")
     try:
         address = ipaddress.ip_address(host[1:-1] if bracketed else host)
     except ValueError:
-        raise _wrong(text, f"{host!r} is no IP address") from None
+        raise wrong(text, f"{host!r} is no IP address") from None
     if (address.version == 6) is not bracketed:
-        raise _wrong(text, "an IPv6 address, and only that, stands in brackets: [::1]:80")
+        raise wrong(text, "an IPv6 address, and only that, stands in brackets: [::1]:80")
     return address
 
 
-def _wrong(text: str, reason: str) -> argparse.ArgumentTypeError:
+def wrong(text: str, reason: str) -> argparse.ArgumentTypeError:
+    """What to raise for an option that says something that cannot be meant."""
     return argparse.ArgumentTypeError(escaped(f"{text!r}: {reason}"))

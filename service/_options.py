@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import ipaddress
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from service._terminal import escaped
+from service._notations import address_of, port_of, wrong
 
 __all__ = ["ServiceOption", "directory", "environment", "seconds", "service_option"]
 
@@ -47,36 +45,23 @@ def service_option(text: str) -> ServiceOption:
     """
     where, equals, what = text.partition("=")
     if not equals or not what:
-        raise _wrong(text, "expected [ADDRESS:]PORT=echo, =MODULE:CALLABLE or =asgi:MODULE:APP")
+        raise wrong(text, "expected [ADDRESS:]PORT=echo, =MODULE:CALLABLE or =asgi:MODULE:APP")
     hosts, port = _endpoint(text, where)
     if what == "echo":
         return ServiceOption(text, hosts, port, "echo")
     is_asgi = what.startswith("asgi:")
     found = _OBJECT.fullmatch(what.removeprefix("asgi:"))
     if found is None:
-        raise _wrong(text, f"{what!r} is neither 'echo' nor MODULE:CALLABLE nor asgi:MODULE:APP")
+        raise wrong(text, f"{what!r} is neither 'echo' nor MODULE:CALLABLE nor asgi:MODULE:APP")
     return ServiceOption(text, hosts, port, "asgi" if is_asgi else "handler", found["module"], found["path"])
 
 
 def _endpoint(text: str, where: str) -> tuple[tuple[str, ...], int]:
     host, colon, digits = where.rpartition(":")
-    if not (digits.isascii() and digits.isdecimal()) or not 1 <= int(digits[:6]) <= 65535:
-        raise _wrong(text, f"{digits!r} is no port (1 to 65535)")
-    port = int(digits)
+    port = port_of(text, digits)
     if not colon or host == "localhost":
         return _LOOPBACK, port
-    bracketed = host.startswith("[") and host.endswith("]")
-    try:
-        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
-    except ValueError:
-        raise _wrong(text, f"{host!r} is no IP address") from None
-    if (address.version == 6) is not bracketed:
-        raise _wrong(text, "an IPv6 address, and only that, stands in brackets: [::1]:80")
-    return (str(address),), port
-
-
-def _wrong(text: str, reason: str) -> argparse.ArgumentTypeError:
-    return argparse.ArgumentTypeError(escaped(f"{text!r}: {reason}"))
+    return (str(address_of(text, host)),), port
 
 
 def directory(text: str) -> tuple[str, str]:
@@ -87,9 +72,9 @@ def directory(text: str) -> tuple[str, str]:
     """
     here, separator, there = text.partition("::")
     if not os.path.isdir(here):
-        raise _wrong(text, f"{here!r} is not a directory")
+        raise wrong(text, f"{here!r} is not a directory")
     if separator and not there:
-        raise _wrong(text, "nothing after '::'; expected HOST::GUEST")
+        raise wrong(text, "nothing after '::'; expected HOST::GUEST")
     return (there if separator else here), here
 
 
@@ -103,7 +88,7 @@ def environment(options: Sequence[str], own: Mapping[str, str]) -> dict[str, str
     for option in options:
         name, equals, value = option.partition("=")
         if not name:
-            raise _wrong(option, "expected NAME=VALUE or NAME")
+            raise wrong(option, "expected NAME=VALUE or NAME")
         if equals:
             made[name] = value
         elif name in own:
@@ -122,14 +107,14 @@ def seconds(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise _wrong(text, "expected a positive number of seconds")
+        raise wrong(text, "expected a positive number of seconds")
     return number
 
 
 def mebibytes(text: str) -> int:
     """An option's type: a number of MiB, as bytes."""
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:8]) <= 4096:
-        raise _wrong(text, "a number of MiB, from 1 to 4096, is expected")
+        raise wrong(text, "a number of MiB, from 1 to 4096, is expected")
     return int(text) << 20
 
 
@@ -140,5 +125,5 @@ def part_of_a_core(text: str) -> float:
     except ValueError:
         part = 0.0
     if not 0 < part <= 1:
-        raise _wrong(text, "a part of one processor core is expected, above 0 and at most 1")
+        raise wrong(text, "a part of one processor core is expected, above 0 and at most 1")
     return part
