@@ -39,23 +39,8 @@ def add_up_parser(commands: Any) -> None:
     parser.add_argument(
         "--until-done", action="store_true", help="stop the services once all components have done their work"
     )
-    parser.add_argument(
-        "--grace",
-        type=seconds,
-        default=10.0,
-        metavar="SECONDS",
-        help="for finishing, when told to stop; 10 by default",
-    )
-    parser.add_argument(
-        "--log-level",
-        choices=LEVELS,
-        help="what is said on standard error beside output and events: warnings and worse by default, or as"
-        " WASI_SOCKETS_LOG says",
-    )
     parser.add_argument("--no-cache", action="store_true", help="neither use nor keep compiled code")
-    parser.add_argument(
-        "--json", action="store_true", help="print events and output as JSON, an object a line"
-    )
+    _add_host_options(parser)
 
 
 def add_operator_parser(commands: Any) -> None:
@@ -125,6 +110,11 @@ def add_operator_parser(commands: Any) -> None:
         action="store_true",
         help="let resources publish real ports, forward to real hosts, and reach what they list in `allow`",
     )
+    _add_host_options(parser)
+
+
+def _add_host_options(parser: argparse.ArgumentParser) -> None:
+    """Those of every command that runs workloads."""
     parser.add_argument(
         "--grace",
         type=seconds,
@@ -132,7 +122,12 @@ def add_operator_parser(commands: Any) -> None:
         metavar="SECONDS",
         help="for finishing, when told to stop; 10 by default",
     )
-    parser.add_argument("--log-level", choices=LEVELS, help="as for `up`")
+    parser.add_argument(
+        "--log-level",
+        choices=LEVELS,
+        help="what is said on standard error beside output and events: warnings and worse by default, or as"
+        " WASI_SOCKETS_LOG says",
+    )
     parser.add_argument(
         "--json", action="store_true", help="print events and output as JSON, an object a line"
     )

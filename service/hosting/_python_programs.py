@@ -63,14 +63,28 @@ class PythonProgram(Program):
         await self.say(*"".join(traceback.format_exception(error)).rstrip().splitlines())
 
 
-class HandlerProgram(PythonProgram):
+class ListeningProgram(PythonProgram):
+    """Python code whose ports the host listens at."""
+
+    def __init__(
+        self, name: str, target: str | Callable[..., Any], ports: tuple[int, ...], place: Place
+    ) -> None:
+        super().__init__(name, target, ports, place)
+        self._listeners: list[TcpListener] = []
+
+    async def drain(self, *, outgoing: bool = False) -> None:
+        for listener in self._listeners:
+            await listener.aclose()
+        await super().drain(outgoing=outgoing)
+
+
+class HandlerProgram(ListeningProgram):
     """An async function that is called with each connection."""
 
     kind = "handler"
 
     def __init__(self, name: str, code: HandlerCode, ports: tuple[int, ...], place: Place) -> None:
         super().__init__(name, code.target, ports, place)
-        self._listeners: list[TcpListener] = []
 
     async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending:
         handler = partial(serve_connection, await self._code(), self._report)
@@ -83,20 +97,14 @@ class HandlerProgram(PythonProgram):
             task_status.started()
         return Ending(False, "its listeners were closed")
 
-    async def drain(self, *, outgoing: bool = False) -> None:
-        for listener in self._listeners:
-            await listener.aclose()
-        await super().drain(outgoing=outgoing)
 
-
-class AsgiProgram(PythonProgram):
+class AsgiProgram(ListeningProgram):
     """An ASGI application, with its lifespan."""
 
     kind = "asgi"
 
     def __init__(self, name: str, code: AsgiCode, ports: tuple[int, ...], place: Place) -> None:
         super().__init__(name, code.target, ports, place)
-        self._listeners: list[TcpListener] = []
 
     async def prepare(self) -> None:
         try:
@@ -119,11 +127,6 @@ class AsgiProgram(PythonProgram):
             for listener in self._listeners:
                 listener.backlog.close()
         return Ending(False, "its listeners were closed")
-
-    async def drain(self, *, outgoing: bool = False) -> None:
-        for listener in self._listeners:
-            await listener.aclose()
-        await super().drain(outgoing=outgoing)
 
 
 class TaskProgram(PythonProgram):
