@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.soak import ALLOWED_GROWTH, Held, Outcome, main
+from tools.soak import ALLOWED_GROWTH, SETTLED, Held, Outcome, main
 
 
 def test_twenty_seconds(guest_file: Callable[[str], Path], capfd: pytest.CaptureFixture[str]) -> None:
@@ -25,9 +25,10 @@ def test_twenty_seconds(guest_file: Callable[[str], Path], capfd: pytest.Capture
 
 def test_what_is_left_behind_is_named() -> None:
     held = Held(resident=50 << 20, descriptors=10, threads=2, tasks=3, sockets=0)
-    found = Outcome(1.0, {}, 0, [], held, held, held, held)
+    found = Outcome(SETTLED, {}, 0, [], held, held, held, held)
     assert found.leaks == []
     grown = replace(held, resident=held.resident + ALLOWED_GROWTH + 1)
     assert replace(found, end=grown).leaks == ["4.0 MiB"]
+    assert replace(found, end=grown, seconds=20.0).leaks == []
     more = replace(held, descriptors=12, tasks=4, sockets=1)
     assert replace(found, after=more).leaks == ["2 descriptors", "1 tasks", "1 sockets"]
