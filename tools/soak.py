@@ -11,6 +11,7 @@ be counted, or, in a run of a minute or more, when resident memory has grown by 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import os
@@ -36,7 +37,7 @@ GUESTS: Final = ROOT / "build" / "guests"
 ALLOWED_GROWTH: Final = 4 << 20
 """Bytes of resident memory that it may grow by after the first quarter."""
 SETTLED: Final = 60.0
-"""Seconds from which a run tells of memory: in a shorter one the allocator's arenas still fill (0.5 to 4.2 MiB seen)."""
+"""Seconds from which a run tells of memory: in a shorter one it still fills what it goes on to use."""
 
 _SERVICE, _FORWARDED, _GUEST_SERVICE = 8080, 8081, 8082
 _SIZES: Final = (1, 100, 10_000, 300_000)
@@ -118,8 +119,9 @@ class Soak:
         self._random = random.Random(4)
 
     def held(self) -> Held:
-        """What the process holds now, without what only awaits collection."""
+        """What the process holds now, without what only awaits collection or is only kept for the next allocation."""
         gc.collect()
+        _return_free_memory()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return Held(
             resident=pages * os.sysconf("SC_PAGE_SIZE"),
@@ -210,6 +212,12 @@ class Soak:
             self.done[kind] += 1
         elif len(self.failures) < 10:
             self.failures.append(f"{kind}: {problem}")
+
+
+def _return_free_memory() -> None:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others keep less
+    if trim is not None:
+        trim(0)
 
 
 async def _exchange(stream: Any, text: bytes) -> bytes:
