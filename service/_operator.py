@@ -55,7 +55,9 @@ def _api_server(options: argparse.Namespace) -> ApiServer:
 class _Command(HostCommand):
     def __init__(self, options: argparse.Namespace, server: ApiServer) -> None:
         super().__init__(
-            Host(output=self.show, stop_within=options.grace), grace=options.grace, as_json=options.json
+            Host(output=self.show, secrets=dict(options.pull_secret), stop_within=options.grace),
+            grace=options.grace,
+            as_json=options.json,
         )
         self.server: Final = server
         self.operating = trio.CancelScope()

@@ -78,6 +78,20 @@ def directory(text: str) -> tuple[str, str]:
     return (there if separator else here), here
 
 
+def pull_secret(text: str) -> tuple[str, str]:
+    """Reads `NAME=FILE` into (name, path of a file like Docker's config.json).
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such file.
+    """
+    name, equals, path = text.partition("=")
+    if not equals or not name:
+        raise wrong(text, "expected NAME=FILE")
+    if not os.path.isfile(path):
+        raise wrong(text, f"{path!r} is not a file")
+    return name, os.path.abspath(path)
+
+
 def environment(options: Sequence[str], own: Mapping[str, str]) -> dict[str, str]:
     """The guest's environment from all `--env`: `NAME=VALUE`, or `NAME` to pass on this process's value if it has one.
 

@@ -68,7 +68,12 @@ def read(file: str) -> Sequence[WorkloadSpec]:
 
 class _Command(HostCommand):
     def __init__(self, options: argparse.Namespace, specs: Sequence[WorkloadSpec]) -> None:
-        host = Host(cache=not options.no_cache, output=self.show, stop_within=options.grace)
+        host = Host(
+            cache=not options.no_cache,
+            output=self.show,
+            secrets=dict(options.pull_secret),
+            stop_within=options.grace,
+        )
         super().__init__(host, grace=options.grace, as_json=options.json)
         self.options = options
         self.specs = specs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from service._options import mebibytes, part_of_a_core, seconds
+from service._options import mebibytes, part_of_a_core, pull_secret, seconds
 from service._telemetry import LEVELS
 from service._terminal import escaped
 
@@ -115,6 +115,14 @@ def add_operator_parser(commands: Any) -> None:
 
 def _add_host_options(parser: argparse.ArgumentParser) -> None:
     """Those of every command that runs workloads."""
+    parser.add_argument(
+        "--pull-secret",
+        action="append",
+        type=pull_secret,
+        default=[],
+        metavar="NAME=FILE",
+        help="what workloads call NAME: credentials for registries, in a file like Docker's config.json",
+    )
     parser.add_argument(
         "--grace",
         type=seconds,

@@ -21,7 +21,7 @@ from service.hosting._programs import Place
 from service.hosting._states import Event
 from service.hosting._volumes import Volumes
 from service.hosting._workload import Workload, WorkloadError
-from service.oci import Credentials
+from service.oci import Secret
 from service.spec import WorkloadSpec
 from wasi_sockets import Network, Policy, telemetry
 
@@ -46,7 +46,8 @@ class Host(AbstractAsyncContextManager["Host"]):
         engine: from ``wasmtime.Engine(wasi_sockets.config())``; one of its own by default.
         cache: as for `wasi_sockets.load`.
         output: takes what guests write and what the host says, some lines at a time; guests wait for it.
-        secrets: credentials for registries, by the names that workloads call them.
+        secrets: credentials for registries, or files like Docker's config.json that have some, by the names that
+            workloads call them.
         stop_within: seconds that workloads have, at the end of the block, to finish what they do.
         random: where the jitter of restarts comes from.
 
@@ -61,7 +62,7 @@ class Host(AbstractAsyncContextManager["Host"]):
         engine: wasmtime.Engine | None = None,
         cache: bool | str = True,
         output: Callable[[Sequence[OutputLine]], Awaitable[object]] | None = None,
-        secrets: Mapping[str, Credentials] | None = None,
+        secrets: Mapping[str, Secret] | None = None,
         stop_within: float = 10.0,
         random: Random | None = None,
     ) -> None:

@@ -19,7 +19,7 @@ from service._exits import CANNOT_RUN
 from service._serving import split_failure, until_unconnected
 from service.hosting._feeds import MAX_LINE, Lines, OutputStream
 from service.identity import acting_as
-from service.oci import Credentials, PullError, pull
+from service.oci import PullError, Secret, pull
 from service.spec import ComponentCode, Volume
 from wasi_sockets import Limits, Network, TcpListener, WasiSocketsError
 
@@ -63,7 +63,7 @@ class Place:
         network: the workload's.
         engine: for its components.
         cache: as for `wasi_sockets.load`.
-        secrets: credentials for registries, by name.
+        secrets: credentials for registries, or files that have some, by name.
         directory: gives the directory behind what a component is to be given, which may be a volume.
         say: takes lines of output of a service.
     """
@@ -72,7 +72,7 @@ class Place:
     network: Network
     engine: wasmtime.Engine
     cache: bool | str
-    secrets: Mapping[str, Credentials]
+    secrets: Mapping[str, Secret]
     directory: Callable[[str | os.PathLike[str] | Volume], str | os.PathLike[str]]
     say: Callable[[str, OutputStream, Sequence[str]], Awaitable[object]]
 

@@ -11,14 +11,14 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import trio
 
 from service.oci._errors import PullError
 from service.oci._reference import DOCKER_HUB
 
-__all__ = ["Credentials", "docker_credentials"]
+__all__ = ["Credentials", "Secret", "docker_credentials", "secret_credentials"]
 
 _HELPER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _HELPER_SECONDS: Final = 30
@@ -33,6 +33,10 @@ class Credentials:
 
     username: str
     password: str = field(repr=False)
+
+
+#: Credentials, or the path of a file like Docker's config.json that has those of some registries.
+Secret: TypeAlias = Credentials | str | os.PathLike[str]
 
 
 async def docker_credentials(
@@ -53,6 +57,31 @@ async def docker_credentials(
     variables = os.environ if environment is None else environment
     directory = variables.get("DOCKER_CONFIG") or os.path.join(variables.get("HOME") or "~", ".docker")
     path = Path(directory, "config.json")
+    try:
+        return await _from_config(path, registry)
+    except FileNotFoundError:
+        return None
+
+
+async def secret_credentials(secret: Secret, registry: str) -> Credentials:
+    """What a secret has for a registry. A file's credentials are for the registries that it names, and no others.
+
+    Raises:
+        PullError: nothing, or what cannot be read.
+    """
+    if isinstance(secret, Credentials):
+        return secret
+    path = Path(secret)
+    try:
+        found = await _from_config(path, registry)
+    except FileNotFoundError as error:
+        raise PullError("credentials", f"{path}: no such file") from error
+    if found is None:
+        raise PullError("credentials", f"{path} has no credentials for {registry}")
+    return found
+
+
+async def _from_config(path: Path, registry: str) -> Credentials | None:
     found = await trio.to_thread.run_sync(_config, path, abandon_on_cancel=True)
     helpers = found.get("credHelpers")
     helper = _of(helpers, registry) if isinstance(helpers, dict) else None
@@ -71,7 +100,7 @@ def _config(path: Path) -> dict[str, Any]:
             content = file.read(_MAX_CONFIG_BYTES + 1)
         found = json.loads(content)
     except FileNotFoundError:
-        return {}
+        raise
     except OSError as error:
         raise PullError("credentials", f"{path}: {error.strerror or error}") from error
     except ValueError as error:

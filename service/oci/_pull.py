@@ -12,7 +12,7 @@ from typing import Any, Final
 import trio
 
 from service.oci._cache import ImageCache, digest_of
-from service.oci._credentials import Credentials, docker_credentials
+from service.oci._credentials import Credentials, Secret, docker_credentials, secret_credentials
 from service.oci._errors import PullError
 from service.oci._reference import DIGEST, Reference
 from service.oci._registry import INDEX_TYPES, Registry, opened
@@ -67,7 +67,7 @@ async def pull(
     policy: PullPolicy = "if-not-present",
     credentials: Credentials | None = None,
     secret: str = "",
-    secrets: Mapping[str, Credentials] | None = None,
+    secrets: Mapping[str, Secret] | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], object] | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
@@ -81,7 +81,7 @@ async def pull(
             only when nothing is cached for the reference; "never" does not use the network.
         credentials: for the registry; by default what `docker login` has left, if the registry wants any.
         secret: name of the credentials among `secrets` instead.
-        secrets: credentials by name.
+        secrets: credentials by name, or files like Docker's config.json that have them.
         cache: directory of images; by default one in the user's cache.
         progress: called with the bytes that have come and all that will, in the task that pulls.
         max_bytes: a larger component is refused.
@@ -96,11 +96,17 @@ async def pull(
     if secret:
         if secret not in (secrets or {}):
             known = ", ".join(secrets or ()) or "none"
-            raise PullError("credentials", f"{wanted}: there is no pull secret {secret!r} (there: {known})")
-        credentials = (secrets or {})[secret]
+            raise PullError(
+                "credentials",
+                f"{wanted}: there is no pull secret {secret!r} (there: {known}); give it by --pull-secret"
+                " NAME=FILE, or Host(secrets=...)",
+            )
+        given: Secret | None = (secrets or {})[secret]
+    else:
+        given = credentials
     said = {"wasi_sockets.image": str(wanted), "server.address": wanted.registry}
     with telemetry.span("component.pull", said) as span:
-        pulled = await _had(wanted, policy, credentials, cache, progress, max_bytes, plain_http)
+        pulled = await _had(wanted, policy, given, cache, progress, max_bytes, plain_http)
         span.set_attributes(
             {
                 "oci.manifest.digest": pulled.digest,
@@ -114,7 +120,7 @@ async def pull(
 async def _had(
     wanted: Reference,
     policy: PullPolicy,
-    credentials: Credentials | None,
+    secret: Secret | None,
     cache: str | os.PathLike[str] | None,
     progress: Callable[[int, int], object] | None,
     max_bytes: int,
@@ -130,7 +136,9 @@ async def _had(
         raise PullError("not-cached", f"{wanted}: it is not in the image cache, and the pull policy is never")
 
     async def for_registry() -> Credentials | None:
-        return credentials or await docker_credentials(wanted.registry)
+        if secret is None:
+            return await docker_credentials(wanted.registry)
+        return await secret_credentials(secret, wanted.registry)
 
     plain = wanted.is_local or wanted.registry in plain_http
     async with opened(wanted, for_registry, plain_http=plain) as registry:

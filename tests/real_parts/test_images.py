@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -91,3 +93,56 @@ def test_a_registry_that_wants_a_password(
         with pytest.raises(PullError) as told:
             pulled(f"{host}/shop/echo:1", policy="always", credentials=Credentials("me", "wrong"))
         assert told.value.reason == "not-authorised"
+
+
+def test_up_pulls_with_a_secret_of_a_file(
+    guest_file: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = guest_file("c-echo-0.2.12")
+    passwords = tmp_path / "passwords"
+    passwords.write_text(_PASSWORDS)
+    workload = tmp_path / "workload.yaml"
+    secret = tmp_path / "secret.json"
+    (tmp_path / "echoing.py").write_text(
+        "async def echo(stream):\n    async for data in stream:\n        await stream.send_all(data)\n"
+    )
+
+    def up(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "service", "up", str(workload), *options]
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    with registry(tmp_path, passwords) as host:
+        (tmp_path / ".docker").mkdir()
+        login = tmp_path / ".docker" / "config.json"
+        login.write_text(json.dumps({"auths": {host: {"auth": base64.b64encode(b"me:secret").decode()}}}))
+        push(f"{host}/shop/echo:1", guest, monkeypatch)
+        login.rename(secret)  # so that the secret is all there is
+        workload.write_text(
+            f"""\
+name: shop
+services:
+  echo:
+    handler: echoing:echo
+    ports: [7777]
+components:
+  client:
+    image: {host}/shop/echo:1
+    pull-secret: registry
+    arguments: [127.0.0.1, "7777", "1", "5"]
+    after: [echo]
+"""
+        )
+        ended = up("--until-done")
+        assert ended.returncode == 1
+        assert "no pull secret 'registry' (there: none); give it by --pull-secret NAME=FILE" in ended.stderr
+        ended = up("--until-done", "--pull-secret", f"registry={secret}")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert "me:secret" not in ended.stdout + ended.stderr

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import string
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service._options import ServiceOption, environment, service_option
+from service._options import ServiceOption, environment, pull_secret, service_option
 from service._terminal import escaped, escaped_lines
 
 
@@ -98,6 +99,18 @@ def test_any_text_is_a_service_or_a_usage_error(text: str) -> None:
         refused = str(error)
     assert "\x1b" not in refused
     assert refused or (1 <= option.port <= 65535 and option.hosts)
+
+
+def test_a_pull_secret(tmp_path: Path) -> None:
+    file = tmp_path / "a=b.json"
+    file.touch()
+    assert pull_secret(f"shop={file}") == ("shop", str(file))
+    for text in ("shop", "=x", f"={file}"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected NAME=FILE"):
+            pull_secret(text)
+    for text in ("shop=", f"shop={tmp_path}", f"shop={tmp_path / 'none'}"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not a file"):
+            pull_secret(text)
 
 
 def test_environment() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import socket
 import sys
@@ -167,7 +169,28 @@ async def test_a_named_secret(registry: FakeRegistry) -> None:
     ).reason == "not-authorised"
     assert (await pull(reference, secret="shop", secrets=secrets)).wasm == WASM
     told = await refused(reference, secret="other", secrets=secrets)
-    assert str(told) == f"{reference}: there is no pull secret 'other' (there: shop)"
+    assert str(told) == (
+        f"{reference}: there is no pull secret 'other' (there: shop);"
+        " give it by --pull-secret NAME=FILE, or Host(secrets=...)"
+    )
+
+
+async def test_a_secret_in_a_file_is_for_the_registries_it_names(
+    registry: FakeRegistry, other_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    registry.user = other_registry.user = "me:secret"
+    file = tmp_path / ".dockerconfigjson"
+    reference, elsewhere = registry.add(), other_registry.add()
+    assert str(await refused(reference, secrets={"shop": file}, secret="shop")) == f"{file}: no such file"
+    login = {"auth": base64.b64encode(b"me:secret").decode()}
+    file.write_text(json.dumps({"auths": {registry.host: login}}))
+    assert (await pull(reference, secret="shop", secrets={"shop": file})).wasm == WASM
+    told = await refused(elsewhere, secret="shop", secrets={"shop": str(file)})
+    assert (told.reason, str(told)) == (
+        "credentials",
+        f"{file} has no credentials for {other_registry.host}",
+    )
+    assert not any(authorisation for _, authorisation in other_registry.requests)
 
 
 async def test_a_redirect_gets_no_credentials(registry: FakeRegistry, other_registry: FakeRegistry) -> None:
