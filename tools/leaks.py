@@ -29,6 +29,7 @@ import wasmtime.component
 
 import wasi_sockets
 from benchmarks.services import serve
+from tools.resident_memory import resident_bytes
 from wasi_sockets.engine import Guest
 from wasi_sockets.errors import GuestTrap
 
@@ -194,10 +195,8 @@ async def workshop() -> AsyncIterator[Workshop]:
 
 def held(here: Workshop) -> Held:
     """What the process holds now, without what only awaits collection."""
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
     return Held(
-        resident=pages * os.sysconf("SC_PAGE_SIZE"),
+        resident=resident_bytes(),
         mappings=Path("/proc/self/maps").read_text().count("\n"),
         descriptors=len(os.listdir("/proc/self/fd")),
         threads=threading.active_count(),

@@ -1,6 +1,6 @@
 """A long mixed load: publish, forward, guests that come and go, and services that restart; and what it leaves behind.
 
-    python tools/soak.py [SECONDS] [--json]
+    python -m tools.soak [SECONDS] [--json]
 
 At once, until the time is over: real clients at a published port whose service restarts now and then; clients in the
 network at a forwarded port; a guest that serves a published port, ended and started anew; guests that are clients.
@@ -11,8 +11,6 @@ be counted, or, in a run of a minute or more, when resident memory has grown by 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import os
 import random
@@ -31,6 +29,7 @@ import trio.testing
 import wasmtime
 
 import wasi_sockets
+from tools.resident_memory import resident_bytes
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 GUESTS: Final = ROOT / "build" / "guests"
@@ -120,11 +119,8 @@ class Soak:
 
     def held(self) -> Held:
         """What the process holds now, without what only awaits collection or is only kept for the next allocation."""
-        gc.collect()
-        _return_free_memory()
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
         return Held(
-            resident=pages * os.sysconf("SC_PAGE_SIZE"),
+            resident=resident_bytes(),
             descriptors=len(os.listdir("/proc/self/fd")),
             threads=threading.active_count(),
             tasks=trio.lowlevel.current_statistics().tasks_living,
@@ -212,12 +208,6 @@ class Soak:
             self.done[kind] += 1
         elif len(self.failures) < 10:
             self.failures.append(f"{kind}: {problem}")
-
-
-def _return_free_memory() -> None:
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others keep less
-    if trim is not None:
-        trim(0)
 
 
 async def _exchange(stream: Any, text: bytes) -> bytes:

@@ -10,17 +10,15 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Final
 
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from service.hosting import Host, Workload
+from tools.resident_memory import resident_bytes
 
 __all__ = ["Heartbeat", "Held", "allowed_growth", "answer", "heartbeat", "held_now"]
-
-STATM: Final = Path("/proc/self/statm")
 
 _FREED_LATE: Final = {"descriptors": 1}
 """A component has a descriptor, and one may be freed late: the idle thread that has loaded it may still refer to it."""
@@ -77,16 +75,14 @@ def allowed_growth(rounds: int) -> int:
 async def held_now(host: Host) -> Held:
     """What is held once all has come to rest, without what only awaits collection."""
     await wait_all_tasks_blocked()
+    on_linux = sys.platform.startswith("linux")
     gc.collect()
-    resident = 0
-    if sys.platform.startswith("linux"):
-        resident = int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return Held(
         tasks=trio.lowlevel.current_statistics().tasks_living,
         threads=sum(not each.name.startswith("Trio thread") for each in threading.enumerate()),
-        descriptors=len(os.listdir("/proc/self/fd")) if sys.platform.startswith("linux") else 0,
+        descriptors=len(os.listdir("/proc/self/fd")) if on_linux else 0,
         workloads=len(host.workloads),
-        resident=resident,
+        resident=resident_bytes() if on_linux else 0,
     )
 
 

@@ -17,6 +17,7 @@ import yaml
 from service.kubernetes import AccessRule, ApiServer, Gateway, acting_as, load_kubeconfig
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.watching import watched
+from tools.resident_memory import resident_bytes
 from wasi_sockets import Network
 from wasi_sockets.httpx_transport import NetworkTransport
 
@@ -101,11 +102,6 @@ async def test_an_api_server_that_is_restarted(own_cluster: Cluster, api_server:
         assert "cannot be reached" in response.json()["message"]
         await trio.to_thread.run_sync(own_cluster.start_server)
         assert (await given.get(maps)).status_code == 200
-
-
-def resident_bytes() -> int:
-    """Memory of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.skipif(

@@ -12,7 +12,7 @@ from typing import Final
 
 from tools.soak import ALLOWED_GROWTH, SETTLED, Held, Outcome
 
-SOAK: Final = Path(__file__).resolve().parents[2] / "tools" / "soak.py"
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def test_one_minute(guest_file: Callable[[str], Path]) -> None:
@@ -20,7 +20,12 @@ def test_one_minute(guest_file: Callable[[str], Path]) -> None:
         guest_file(name)
     # A process of its own: what other tests have used of this one's memory is not the soak's.
     ended = subprocess.run(
-        [sys.executable, SOAK, "60", "--json"], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", "tools.soak", "60", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     found = json.loads(ended.stdout)
