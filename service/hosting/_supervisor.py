@@ -192,11 +192,13 @@ class Supervisor:
             self._holding.cancel()
 
     async def _hold_ports(self, task_status: trio.TaskStatus[None]) -> None:
+        started = Once(task_status)
         with self._holding:
             async with trio.open_nursery() as nursery:
                 for port in self._ports:
                     await nursery.start(self._network.hold, port, self._hold)
-                task_status.started()
+                started.started()
+        started.started()  # it may have been told to stop before all were held
 
     async def _live_on(self) -> None:
         while not self._stop_wanted:

@@ -498,3 +498,16 @@ async def test_an_http_probe_without_what_it_needs_is_said(monkeypatch: pytest.M
         with pytest.raises(WorkloadError, match=r"api: an HTTP probe needs h11.*wasi-sockets\[workloads\]"):
             await host.start(workload_of(spec))
         assert host.workloads == {}
+
+
+@pytest.mark.parametrize("passes", [0, 3, 9])
+async def test_a_stop_while_ports_begin_to_be_held_is_a_stop(
+    passes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Host() as host:
+        workload = await host.start(workload_of(service(live_on, ports=tuple(range(80, 90)), hold=5)))
+        for _ in range(passes):
+            await trio.lowlevel.checkpoint()
+        await workload.stop(0)
+    assert states(host)[-1] == "stopped"
+    assert not [each for each in caplog.records if each.exc_info]
