@@ -142,6 +142,7 @@ class PartialBlob:
 
     def close(self) -> None:
         """Remove it, unless it was kept."""
-        self._file.close()
+        with suppress(OSError):  # of a full disk, which cannot take what is still in the buffer
+            self._file.close()
         with suppress(OSError):
             os.unlink(self._temporary)

@@ -39,6 +39,7 @@ _MAX_TOKEN: Final = 1 << 20
 _MAX_REDIRECTS: Final = 5
 _CHUNK: Final = 1 << 20
 _SECONDS: Final = 60.0
+_TOKEN: Final = re.compile(r"[!-~]+")
 _PARAMETER: Final = re.compile(r'([a-zA-Z]+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -151,7 +152,7 @@ class Registry:
             authorisation = {"Authorization": self._authorisation} if own and self._authorisation else {}
             request = self._client.build_request("GET", address, headers={**given, **authorisation})
             response = await self._client.send(request, stream=True)
-            if not response.is_redirect:
+            if not response.has_redirect_location:
                 return response
             await response.aclose()
             following = address.join(response.headers["location"])
@@ -212,12 +213,14 @@ class Registry:
                 )
             found = json.loads(await self._bounded(response, _MAX_TOKEN, "the token"))
             token = found.get("token") or found["access_token"]
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, RecursionError) as error:
             raise self._error("bad-answer", f"{address.host} gives no token") from error
         finally:
             with trio.CancelScope(shield=True):
                 await response.aclose()
-        return str(token)
+        if not isinstance(token, str) or _TOKEN.fullmatch(token) is None:
+            raise self._error("bad-answer", f"{address.host} gives no token that a header field can hold")
+        return token
 
     def _check(self, response: httpx.Response, what: str) -> None:
         status = response.status_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 import trio
 
 from service.oci import Credentials, PulledComponent, PullError, pull
+from service.oci._cache import ImageCache
 from tests.service.oci.conftest import INDEX, MANIFEST, WASM, FakeRegistry, digest
 
 _BLOB = f"blobs/{digest(WASM)}"
@@ -340,3 +342,42 @@ async def test_without_the_extra(registry: FakeRegistry, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'wasi-sockets\[workloads\]'"):
         await pull(reference)
+
+
+@pytest.mark.parametrize("status", [300, 302, 304])
+async def test_a_redirect_to_nowhere(registry: FakeRegistry, status: int) -> None:
+    reference = registry.add()
+    registry.answers["/v2/shop/tasks/manifests/1"] = (status, {}, b"")
+    told = await refused(reference)
+    assert (told.reason, str(told).endswith(f"with status {status}")) == ("bad-answer", True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"[" * 100_000, b'{"token": "caf\\u00e9"}', b'{"token": "one\\r\\ntwo"}', b'{"token": ["a b"]}'],
+    ids=["deep", "not-ascii", "lines", "list"],
+)
+async def test_tokens_that_cannot_be_used(registry: FakeRegistry, answer: bytes) -> None:
+    reference = registry.add()
+    realm = {"WWW-Authenticate": f'Bearer realm="http://{registry.host}/odd"'}
+    registry.answers["/v2/shop/tasks/manifests/1"] = (401, realm, b"")
+    registry.answers["/odd?scope=repository%3Ashop%2Ftasks%3Apull"] = (200, {}, answer)
+    told = await refused(reference)
+    assert (told.reason, "gives no token" in str(told)) == ("bad-answer", True)
+
+
+async def test_a_pull_that_is_cancelled_on_a_full_disk_leaves_nothing(
+    registry: FakeRegistry, tmp_path: Path
+) -> None:
+    reference = registry.add(wasm=WASM[:2000])
+    ImageCache()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As with a full disk, what is still in the file's buffer cannot be written when it is closed.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with trio.CancelScope() as scope:
+            await pull(reference, progress=lambda done, _: scope.cancel() if done else None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert scope.cancelled_caught
+    assert not [each for each in (tmp_path / "cache" / "oci").rglob("*") if each.is_file()]
