@@ -2,69 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import ssl
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
-from queue import SimpleQueue
 
 import trio
 
 from service._exits import FAILED, CommandError
 from service._notations import ForwardOption, PublishOption
 from service._serving import until_unconnected
-from service._telemetry import feed
-from service._terminal import escaped, say, say_from_task
+from service._terminal import say_from_task
 from wasi_sockets import Network, Policy, Rule
 
-__all__ = ["drained", "policy_of", "start", "warnings_told"]
-
-_TOLD_WITHIN = 1.0
-
-#: The loggers of what is on the console in another way: what guests write, and what becomes of services.
-_SAID_ALREADY = frozenset({"wasi_sockets.guest", "wasi_sockets.service"})
-
-
-class _Told(logging.Handler):
-    """Says what the library logs, from a thread: a standard error that nobody reads must not stop the loop."""
-
-    def __init__(self, level: int) -> None:
-        super().__init__(level)
-        self._queue: SimpleQueue[str | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._say_all, daemon=True)
-        self._thread.start()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.name not in _SAID_ALREADY:
-            self._queue.put(record.getMessage())
-
-    def close(self) -> None:
-        self._queue.put(None)
-        self._thread.join(_TOLD_WITHIN)
-        super().close()
-
-    def _say_all(self) -> None:
-        while (message := self._queue.get()) is not None:
-            say(escaped(message))
-
-
-@contextmanager
-def warnings_told(level: int = logging.WARNING) -> Iterator[None]:
-    """Say on standard error what the library logs: denials of the policy, connections outside that failed...
-
-    Args:
-        level: as in `logging`, warnings and worse by default.
-    """
-    handler = _Told(level)
-    try:
-        with feed(handler):
-            yield
-    finally:
-        handler.close()
-
+__all__ = ["drained", "policy_of", "start"]
 
 def policy_of(rules: Sequence[Rule]) -> Policy | None:
     """The policy of all `--allow`."""

@@ -24,6 +24,7 @@ from service.hosting import ENDED, Event, Host, OutputLine, State
 __all__ = ["HostCommand"]
 
 _TOLD_WITHIN: Final = 2.0
+"""Seconds that nothing waits longer for whoever reads the console, once it is to end."""
 _KILLED_WITHIN: Final = 3.0
 _SLACK: Final = 10.0
 """Seconds on top of those for finishing."""
@@ -124,11 +125,15 @@ class HostCommand(ABC):
         # From the events: this is another thread, and trio may be stuck.
         last = {f"{_short(each.workload)}/{each.service}": each.state for each in self.host.events.last()}
         names = [name for name, state in last.items() if state not in ENDED]
-        say(f"{', '.join(names) or 'something'} does not end; this process ends without it")
+        last_words = f"{', '.join(names) or 'something'} does not end; this process ends without it"
+        telling = threading.Thread(target=say, args=[last_words], daemon=True)
+        telling.start()
+        telling.join(_TOLD_WITHIN)  # perhaps nobody reads standard error, and that is what does not end
         os._exit(SIGNALLED + self.signal)
 
     async def _stop(self) -> None:
-        await self.console.say("stopping; once more to end everything at once")
+        with trio.move_on_after(_TOLD_WITHIN):
+            await self.console.say("stopping; once more to end everything at once")
         await self.stopping()
         await self.host.stop(self._grace)
 

@@ -14,8 +14,9 @@ import trio
 import wasmtime
 
 import wasi_sockets
-from service._bridges import drained, policy_of, warnings_told
+from service._bridges import drained, policy_of
 from service._bridges import start as start_bridges
+from service._console_log import warnings_told
 from service._endings import ending
 from service._exits import CANNOT_RUN, NOT_FOUND, SIGNALLED, TIMED_OUT, CommandError
 from service._options import environment

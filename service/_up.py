@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from service._bridges import warnings_told
+from service._console_log import warnings_told
 from service._exits import CANNOT_RUN, FAILED, NOT_FOUND, CommandError
 from service._host_command import HostCommand
 from service._telemetry import console_level, telemetry_from_environment

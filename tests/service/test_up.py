@@ -254,6 +254,20 @@ def test_what_refuses_to_end_does_not_hold_the_process(place: Place) -> None:
         assert process.wait(20) == 130
 
 
+def test_a_standard_error_that_nobody_reads_does_not_hold_the_process(place: Place) -> None:
+    place.write("shop.yaml", SERVICE)
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb", 0) as full:
+        os.set_blocking(writing, False)
+        while full.write(bytes(1 << 16)):
+            pass
+        os.set_blocking(writing, True)
+        with place.popen("up", "--json", "--grace", "0.1", "shop.yaml", stderr=full) as process:
+            running = Running(process)
+            running.until(service="api", state="ready")
+            assert running.end() == 0
+
+
 def test_watch_restarts_what_changes(place: Place, guest_file: GuestFile) -> None:
     component = place.directory / "work.wasm"
     component.write_bytes(guest_file("c-echo-0.2.0").read_bytes())
