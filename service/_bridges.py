@@ -17,6 +17,7 @@ from wasi_sockets import Network, Policy, Rule
 
 __all__ = ["drained", "policy_of", "start"]
 
+
 def policy_of(rules: Sequence[Rule]) -> Policy | None:
     """The policy of all `--allow`."""
     return Policy(rules) if rules else None

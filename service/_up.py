@@ -62,7 +62,7 @@ def read(file: str) -> Sequence[WorkloadSpec]:
             say(escaped(str(problem)))
         raise CommandError(f"{file}: nothing of it can be run like this", CANNOT_RUN) from error
     for note in loaded.notes:
-        say(str(note))
+        say(escaped(str(note)))
     return loaded.workloads
 
 
@@ -79,8 +79,13 @@ class _Command(HostCommand):
         self.specs = specs
         self.workloads: dict[str, Workload] = {}
         self.starting_again = False
+        self.not_started: set[str] = set()
+        self.changed = trio.Event()
+        self.nursery: trio.Nursery | None = None
 
     async def life(self, nursery: trio.Nursery) -> int:
+        self.nursery = nursery
+        await nursery.start(self.look_again_at_events)
         for spec in self.specs:
             if not self.signal:
                 await self.start(spec)
@@ -93,21 +98,42 @@ class _Command(HostCommand):
             self.workloads[spec.id] = workload = await self.host.start(spec)
         except WorkloadError as error:
             raise CommandError(str(error), FAILED) from error
+        if self.nursery is not None:
+            self.nursery.start_soon(self.look_again_after, workload)
         for real, port in workload.status().published.items():
             await self.console.say(f"{spec.id}: {real} leads to port {port}")
 
     async def until_over(self) -> int:
         """Wait until nothing runs any more, nor will by itself."""
-        with self.host.events.follow() as events:
-            while not self.is_over():
-                await anext(events)
+        while not self.is_over():
+            self.changed = trio.Event()
+            await self.changed.wait()
         states = [each.state for workload in self.workloads.values() for each in workload.status().services]
         return _FAILED_WORK if State.FAILED in states else 0
+
+    def look_again(self) -> None:
+        """Something has changed, and all may be over."""
+        self.changed.set()
+
+    async def look_again_at_events(self, task_status: trio.TaskStatus[None]) -> None:
+        with self.host.events.follow() as events:
+            task_status.started()
+            async for _ in events:
+                self.look_again()
+
+    async def look_again_after(self, workload: Workload) -> None:
+        await workload.until_over()  # which is later than the last event of its services
+        self.look_again()
+
+    async def stopping(self) -> None:
+        self.look_again()
+        await super().stopping()
 
     def is_over(self) -> bool:
         if self.options.watch and not self.signal:
             # What has ended may change on disk, and then starts again.
-            return not self.starting_again and all(each.over for each in self.workloads.values())
+            waits = self.starting_again or self.not_started
+            return not waits and all(each.over for each in self.workloads.values())
         services = [each for workload in self.workloads.values() for each in workload.status().services]
         if self.options.until_done:
             work = [each for each in services if each.kind == "run"]
@@ -136,9 +162,14 @@ class _Command(HostCommand):
     async def restart_users_of(self, changed: str) -> None:
         for workload in self.workloads.values():
             for name, path in _component_files(workload.spec):
-                if path == changed and not workload.over:
-                    await self.console.say(f"{workload.id}: {name} changed on disk")
+                if path != changed or workload.over:
+                    continue
+                try:
                     workload.restart(name, anew=True)
+                except WorkloadError as error:
+                    await self.console.say(f"{changed} changed on disk: {error}")
+                else:
+                    await self.console.say(f"{workload.id}: {name} changed on disk")
 
     async def read_again(self, changed: str) -> None:
         try:
@@ -148,7 +179,7 @@ class _Command(HostCommand):
             return
         for name, spec in specs.items():
             before = self.workloads.get(name)
-            if before is not None and before.spec == spec:
+            if before is not None and before.spec == spec and name not in self.not_started:
                 continue
             await self.console.say(f"{name}: the file changed; it starts again")
             self.starting_again = True
@@ -156,10 +187,13 @@ class _Command(HostCommand):
                 if before is not None:
                     await before.stop(self.options.grace)
                 await self.start(spec)
+                self.not_started.discard(name)
             except CommandError as error:
+                self.not_started.add(name)  # until its file changes again, if only to what it was before
                 await self.console.say(str(error))
             finally:
                 self.starting_again = False
+                self.look_again()
 
 
 def _component_files(spec: WorkloadSpec) -> list[tuple[str, str]]:

@@ -131,6 +131,10 @@ class Workload:
             await supervisor.until(*ENDED)
         return not any(each.state is State.FAILED for each in self._supervisors.values())
 
+    async def until_over(self) -> None:
+        """Wait until it has stopped. A checkpoint."""
+        await self._over.wait()
+
     def restart(self, service: str, *, anew: bool = False) -> None:
         """End a service's incarnation, and start the next at once. Its restart policy is not asked.
 
@@ -192,10 +196,12 @@ class Workload:
                 bridges.cancel_scope.cancel()
         finally:
             self.network.close()
-            if self._volumes.made:
-                with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(self._volumes.remove)
-            self._over.set()
+            try:
+                if self._volumes.made:
+                    with trio.CancelScope(shield=True):
+                        await trio.to_thread.run_sync(self._volumes.remove)
+            finally:
+                self._over.set()
         if failure is not None:
             raise failure
 

@@ -290,6 +290,59 @@ def test_watch_restarts_what_changes(place: Place, guest_file: GuestFile) -> Non
     assert running.end() == 0
 
 
+def test_watch_outlives_a_change_of_what_is_told_to_stop(place: Place, guest_file: GuestFile) -> None:
+    component = place.directory / "work.wasm"
+    component.write_bytes(guest_file("c-echo-0.2.0").read_bytes())
+    place.write(
+        "shop.yaml",
+        SERVICE
+        + "    publish: ['0:7']\n"
+        + "    components:\n      work: {component: work.wasm, arguments: [127.0.0.1, '7'], after: [api]}\n",
+    )
+    with place.popen("up", "--json", "--watch", "shop.yaml", stderr=subprocess.PIPE) as process:
+        running = Running(process)
+        place.started.append(running)
+        running.until(service="work", state="completed")
+        with _connected(place) as client, place.popen("stop", "shop", "--grace", "3600") as stopping:
+            running.until(service="api", state="stopping")
+            component.write_bytes(guest_file("c-echo-0.2.12").read_bytes())
+            if process.stderr is None:
+                raise ValueError("no standard error")
+            for line in process.stderr:
+                if "changed on disk" in line:
+                    assert "default/shop: work was told to stop" in line
+                    break
+            client.sendall(b"last")
+            assert client.recv(100) == b"LAST"
+            client.close()
+            assert stopping.wait(20) == 0
+        assert process.wait(20) == 0
+
+
+def test_watch_starts_again_what_could_not_be_started(place: Place) -> None:
+    text = textwrap.dedent(SERVICE)
+    place.write("shop.yaml", text)
+    with (
+        socket.socket() as taken,
+        place.popen("up", "--json", "--watch", "shop.yaml", stderr=subprocess.PIPE) as process,
+    ):
+        running = Running(process)
+        place.started.append(running)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        running.until(service="api", state="ready")
+        place.write("shop.yaml", f"{text}publish: ['{taken.getsockname()[1]}:7']\n")
+        running.until(service="api", state="stopped")
+        if process.stderr is None:
+            raise ValueError("no standard error")
+        for line in process.stderr:
+            if "in use" in line:
+                break
+        place.write("shop.yaml", text)
+        running.until(service="api", state="ready")
+        assert running.end() == 0
+
+
 def test_files_that_cannot_be_used_are_refused_before_anything_starts(place: Place) -> None:
     place.write("shop.yaml", SERVICE)
     place.write("bad.yaml", "name: shop\nservices: {api: {handler: 3}}\n")
