@@ -160,16 +160,20 @@ class Workload:
         Args:
             within: seconds for all of it until it is cut off.
         """
-        self._ask_to_stop(trio.current_time() + within)
+        self.tell_to_stop(within)
         await self._over.wait()
+
+    def tell_to_stop(self, within: float = 10.0) -> None:
+        """As `stop`, without waiting for the end."""
+        self._stop_until(trio.current_time() + within)
 
     def kill(self) -> None:
         """End everything now: connections are reset."""
-        self._ask_to_stop(trio.current_time())
+        self._stop_until(trio.current_time())
         for supervisor in self._supervisors.values():
             supervisor.kill()
 
-    def _ask_to_stop(self, deadline: float) -> None:
+    def _stop_until(self, deadline: float) -> None:
         self._stop_by = min(self._stop_by, deadline)
         for supervisor in self._supervisors.values():
             supervisor.hurry(self._stop_by)

@@ -130,10 +130,20 @@ class Upstream:
                 raise self._unavailable(error) from error
             if response.status == 401 and body is None and token is not None and rejected is None:
                 rejected = token
-                if await self._token(rejected) != token:
-                    await response.aclose()
+                if await self._renewed(token, response):
                     continue
             return response
+
+    async def _renewed(self, token: str, response: Response) -> bool:
+        """Whether there is another token than the one that this answer rejects; the answer is then closed."""
+        closes = True
+        try:
+            closes = await self._token(token) != token
+        finally:
+            if closes:
+                with trio.CancelScope(shield=True):
+                    await response.aclose()
+        return closes
 
     async def _send(
         self,

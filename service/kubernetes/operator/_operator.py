@@ -20,6 +20,8 @@ __all__ = ["GROUP", "Operator"]
 GROUP: Final = "wasi-sockets.dev"
 _VERSION: Final = "v1alpha1"
 _WATCH_SECONDS: Final = 300
+_BETWEEN_LISTS: Final = 1.0
+"""Seconds, at least: an API server, or a proxy before it, may end each watch at once."""
 _LEASE_STOP_SECONDS: Final = 3.0
 """For finishing after a lost Lease: less than what is left until another host may take it."""
 
@@ -75,6 +77,7 @@ class Operator:
             nursery.start_soon(self._follow_events)
             started = False
             while True:
+                began = trio.current_time()
                 try:
                     version = await self._list(nursery)
                     pause = 1.0
@@ -83,11 +86,11 @@ class Operator:
                         task_status.started()
                     await self._watch(nursery, version)
                 except _FAILURES as error:
-                    if isinstance(error, ApiError) and error.code == 410:
-                        continue  # too old: list anew
-                    _logger.warning("workloads cannot be watched: %s; again in %g s", error, pause)
-                    await trio.sleep(pause)
-                    pause = min(2 * pause, 30.0)
+                    if not (isinstance(error, ApiError) and error.code == 410):  # that is too old: list anew
+                        _logger.warning("workloads cannot be watched: %s; again in %g s", error, pause)
+                        await trio.sleep(pause)
+                        pause = min(2 * pause, 30.0)
+                await trio.sleep_until(began + _BETWEEN_LISTS)
 
     async def _list(self, nursery: trio.Nursery) -> str:
         listed = await self.api.get(self._path, self._query)
@@ -146,6 +149,7 @@ class _Managed:
         self._changed = trio.Event()
         self._telling = trio.CancelScope()
         self._workload: Workload | None = None
+        self._stopping: Workload | None = None
         self._told: Mapping[str, Any] | None = resource.get("status")
         self._lease: Final = (
             Lease(
@@ -185,9 +189,15 @@ class _Managed:
                 self.over = True
                 leasing.cancel()
 
+    def _may_run(self) -> bool:
+        return self._lease is None or self._lease.held
+
     def _lease_changed(self) -> None:
-        if self._lease is not None and not self._lease.held:
-            self._telling.cancel()  # which may wait for longer than others wait for the Lease
+        if not self._may_run():
+            # Both may wait for longer than others wait for the Lease.
+            self._telling.cancel()
+            if self._stopping is not None:
+                self._stopping.tell_to_stop(_LEASE_STOP_SECONDS)
         self.look_again()
 
     async def _keep_lease(self, lease: Lease, scope: trio.CancelScope) -> None:
@@ -198,7 +208,7 @@ class _Managed:
         if resource["metadata"].get("deletionTimestamp"):
             await self._stop(self._operator.stop_within)
             return
-        if self._lease is not None and not self._lease.held:
+        if not self._may_run():
             await self._stop(_LEASE_STOP_SECONDS)
             return
         problem = ""
@@ -210,6 +220,8 @@ class _Managed:
             workload = self._workload
             if workload is None or workload.over or workload.spec != spec:
                 await self._stop(self._operator.stop_within)
+                if self._resource is not resource or not self._may_run():
+                    return  # that took a while, and there is something else to be done now
                 try:
                     self._workload = await self._operator.host.start(spec)
                 except WorkloadError as error:
@@ -219,7 +231,11 @@ class _Managed:
     async def _stop(self, within: float) -> None:
         workload, self._workload = self._workload, None
         if workload is not None and not workload.over:
-            await workload.stop(within)
+            self._stopping = workload
+            try:
+                await workload.stop(within)
+            finally:
+                self._stopping = None
 
     async def _tell(self, resource: Object, problem: str) -> None:
         status = status_of(resource, self._workload, problem, self._operator.identity, self._told)

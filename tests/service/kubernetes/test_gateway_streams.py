@@ -239,6 +239,23 @@ async def test_a_new_token_is_fetched_when_the_old_one_is_rejected() -> None:
         assert len(given.api.received) == 3
 
 
+async def test_an_answer_that_rejects_a_token_is_closed_when_there_is_no_other() -> None:
+    class Lost:
+        async def token(self, *, rejected: str | None = None) -> str:
+            if rejected is not None:
+                raise OSError("the program that gives tokens is gone")
+            return "old"
+
+    async def handler(received: Received, answering: Answering) -> None:
+        await answering.head(401)
+        await answering.wait_until_gone()
+
+    async with gateway(FakeApiServer(handler), tokens=Lost()) as given, given.client() as client:
+        assert (await client.get(PODS)).status_code == 503
+        with trio.fail_after(5):
+            await given.api.ended.wait()
+
+
 async def test_more_requests_at_a_time_than_allowed_are_told_to_wait() -> None:
     async with gateway(FakeApiServer(_quiet_watch), max_requests=1) as given, given.client() as client:
         async with client.stream("GET", f"{PODS}?watch=1"):

@@ -249,3 +249,41 @@ async def test_a_workload_ends_with_its_lease_while_its_status_cannot_be_told(
         api.put(f"{WORKLOADS}/tasks", {**serving(), "metadata": {**serving()["metadata"], "generation": 2}})
         await trio.sleep(DURATION_SECONDS - 1)
         assert not host.workloads
+
+
+async def test_a_workload_that_is_stopping_ends_in_time_when_its_lease_is_lost(
+    autojump_clock: MockClock,
+) -> None:
+    api = HangingApi()
+    api.put(f"{WORKLOADS}/tasks", serving())
+    async with operating(api, leases=True, stop_within=3600) as host:
+        await trio.sleep(5)
+        first = host.workloads["shop/tasks"]
+        async with await first.network.connect_tcp("127.0.0.1", 7):
+            api.put(f"{WORKLOADS}/tasks", serving(8))
+            await trio.sleep(1)
+            assert not first.over
+            api.hangs = True
+            await trio.sleep(DURATION_SECONDS - 1)
+            assert first.over
+            assert not host.workloads
+
+
+class EndingApi(MemoryApi):
+    """Ends each watch as soon as it has begun."""
+
+    async def watch(self, path: str, query: Any) -> AsyncIterator[tuple[str, Any]]:
+        await self._answered(f"WATCH {path}")
+        if len(self.calls) > 100:
+            raise RuntimeError("asked without end")
+        if False:
+            yield
+
+
+async def test_an_api_server_that_ends_each_watch_at_once_is_not_asked_without_end(
+    autojump_clock: MockClock,
+) -> None:
+    api = EndingApi()
+    async with operating(api):
+        await trio.sleep(10.5)
+    assert len([each for each in api.calls if each.startswith("WATCH")]) == 11
