@@ -9,8 +9,8 @@ import os
 import select
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +34,7 @@ _GONE_SECONDS: Final = 0.2
 _CREDENTIALS: Final = struct.Struct("3i")
 """`struct ucred` of unix(7): process, user, group."""
 
-_Answers = AsyncIterator[dict[str, Any]]
+_Answers = AsyncGenerator[dict[str, Any], None]
 
 
 class _RefusedError(Exception):
@@ -109,8 +109,9 @@ async def _answer(host: Host, stream: trio.SocketStream) -> None:
             raise _RefusedError(f"there is no command {command!r}; there are {', '.join(_COMMANDS)}")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_until_gone, stream, nursery.cancel_scope)
-            async for each in answer(host, request):
-                await _send(stream, each)
+            async with aclosing(answer(host, request)) as answers:
+                async for each in answers:
+                    await _send(stream, each)
             await _send(stream, {"ok": True})
             nursery.cancel_scope.cancel()
     except* (_RefusedError, WorkloadError) as group:
@@ -224,8 +225,11 @@ async def _restart(host: Host, request: Mapping[str, Any]) -> _Answers:
 
 async def _stop(host: Host, request: Mapping[str, Any]) -> _Answers:
     within = _number(request, "within", 10.0)
-    for workload in [_one(host, request)] if _text(request, "workload") else list(host.workloads.values()):
-        await workload.stop(within)
+    stopping = _chosen(host, request)
+    for workload in stopping:
+        workload.tell_to_stop(within)  # all of them first, so that they stop at the same time
+    for workload in stopping:
+        await workload.until_over()
         yield {"stopped": workload.id}
 
 
@@ -273,4 +277,7 @@ def _number(request: Mapping[str, Any], key: str, default: float) -> float:
         return default
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise _RefusedError(f"{key} must be a number, 0 or more")
-    return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from service.control import serve_control
-from service.hosting import Host
-from service.spec import ServiceSpec, TaskCode, WorkloadSpec
-from wasi_sockets import Network
+from service.hosting import Host, OutputLine
+from service.spec import HandlerCode, ServiceSpec, TaskCode, WorkloadSpec
+from wasi_sockets import Network, TcpStream
 
 
 async def live_on(network: Network) -> None:
@@ -55,3 +58,52 @@ async def test_who_goes_away_is_followed_no_further() -> None:
             while host.events._followers:
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
+
+
+async def test_who_goes_away_in_the_middle_of_an_answer_leaves_nothing(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery, Host() as host:
+            path = await nursery.start(serve_control, host)
+            await host.start(SPECS[0])
+            for _ in range(5000):
+                host.lines.publish(OutputLine(0.0, SPECS[0].id, "api", "stdout", "x" * 1000))
+            async with await trio.open_unix_socket(os.fspath(path)) as client:
+                await client.send_all(b'{"command": "logs", "follow": true}\n')
+                await client.receive_some(1)
+            while host.lines._followers:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    gc.collect()
+    assert not [each for each in recwarn if issubclass(each.category, ResourceWarning)]
+
+
+async def hold_on(stream: TcpStream) -> None:
+    await trio.sleep_forever()
+
+
+async def test_all_workloads_are_stopped_at_the_same_time(autojump_clock: MockClock) -> None:
+    specs = [
+        WorkloadSpec(
+            name=f"shop-{number}",
+            services=(ServiceSpec(name="api", code=HandlerCode(hold_on), ports=(7,)),),
+        )
+        for number in range(4)
+    ]
+    async with trio.open_nursery() as nursery, Host() as host:
+        path = await nursery.start(serve_control, host)
+        for spec in specs:
+            workload = await host.start(spec)
+            await workload.until_ready()
+            await workload.network.connect_tcp("127.0.0.1", 7)
+        began = trio.current_time()
+        async with await trio.open_unix_socket(os.fspath(path)) as client:
+            await client.send_all(b'{"command": "stop", "within": 100}\n')
+            answers = b"".join([piece async for piece in client])
+        assert [json.loads(each) for each in answers.splitlines()] == [
+            *({"stopped": spec.id} for spec in specs),
+            {"ok": True},
+        ]
+        assert 100 <= trio.current_time() - began < 110
+        nursery.cancel_scope.cancel()
