@@ -267,6 +267,26 @@ async def test_all_listeners_can_have_the_same_real_ports(
         await connected(second)
 
 
+@pytest.mark.parametrize("passes", [0, 1])
+async def test_who_listens_while_the_real_port_is_given_up_gets_it_again(
+    network: Network, running: trio.Nursery, mock_clock: trio.testing.MockClock, passes: int
+) -> None:
+    port = free_port()
+    first = network.listen_tcp(port)
+    await running.start(partial(network.publish_all, ready_within=1.0))
+    await trio.testing.wait_all_tasks_blocked()
+    await first.aclose()
+    await trio.testing.wait_all_tasks_blocked()
+    mock_clock.jump(1.0)
+    for _ in range(passes):
+        await trio.lowlevel.checkpoint()
+    second = network.listen_tcp(port)
+    await trio.testing.wait_all_tasks_blocked()
+    client = await connected(port)
+    await (await second.accept()).aclose()
+    await client.aclose()
+
+
 async def test_a_port_that_cannot_be_had_is_told_and_the_others_go_on(
     network: Network, running: trio.Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:

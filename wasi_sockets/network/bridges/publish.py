@@ -239,5 +239,6 @@ async def _publish_one(
                 _logger.warning("port %d cannot be published: %s", port, error)
                 await trio.sleep_forever()  # until nobody listens: for who listens next it is tried again
     finally:
-        if running.get(port) is scope:
-            del running[port]
+        del running[port]
+        # Who began to listen while this one ended was taken to be published already.
+        network._registry.listeners_changed.wake_all()
