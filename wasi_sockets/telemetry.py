@@ -290,7 +290,14 @@ def fail(failed: Span, error: BaseException | str) -> None:
     if failed.is_recording():
         failed.set_attribute("error.type", error if isinstance(error, str) else error_type(error))
         if isinstance(error, str | Exception):  # else it was cancelled, which is nobody's failure
-            failed.set_status(Status(StatusCode.ERROR, str(error)))
+            failed.set_status(Status(StatusCode.ERROR, _text_of(error)))
+
+
+def _text_of(error: Exception | str) -> str:
+    try:
+        return str(error)
+    except Exception:  # of a service, whose own code makes the text
+        return "its text cannot be had"
 
 
 @contextmanager

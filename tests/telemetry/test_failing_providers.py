@@ -100,3 +100,28 @@ async def test_connections_do_not_care(
     (record,) = caplog.records
     assert record.name == "wasi_sockets.telemetry"
     assert "LookupError" in record.getMessage()
+
+
+class Wordless(Exception):
+    """Fails to say what it is."""
+
+    def __str__(self) -> str:
+        raise LookupError("at its text")
+
+
+def test_an_error_without_a_text_is_told_and_stays_the_error() -> None:
+    told: list[ReadableSpan] = []
+
+    class Keeps(SpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            told.append(span)
+
+    telemetry.use(spans(Keeps()))
+    try:
+        with pytest.raises(Wordless), telemetry.span("socket.bridge"):
+            raise Wordless
+    finally:
+        telemetry.use()
+    (span,) = told
+    assert (span.attributes or {})["error.type"] == "Wordless"
+    assert span.status.description == "its text cannot be had"

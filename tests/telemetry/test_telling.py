@@ -41,7 +41,7 @@ def test_nothing_is_told_while_nobody_records() -> None:
     telemetry.record("wasi_sockets.connection.duration", 1.0)
 
 
-def test_a_providers_that_is_disabled_records_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_is_disabled_records_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     try:
         telemetry.use(TracerProvider())
