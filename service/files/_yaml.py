@@ -148,6 +148,9 @@ class _Reader:
             if started is not None and started.line + 1 != line:
                 context += f" (begun in line {started.line + 1})"
             self._stop(line, f"not YAML: {error.problem}{context}")
+        except (ValueError, OverflowError):
+            # PyYAML makes numbers and characters of digits without asking how large they are.
+            self._stop(0, "not YAML: '\\U' with more than a character has, or a %YAML version without end")
 
     def _stop(self, line: int, text: str) -> NoReturn:
         self._findings.problem(line, "", text)
