@@ -184,20 +184,33 @@ class ComponentProgram(Program):
         self._code: Final = code
         self._limits: Final = limits
         self._component: wasi_sockets.GuestComponent | None = None
+        self._outdated = False
+        self._loading: object = None
 
     async def prepare(self) -> None:
-        if self._component is not None:
-            await trio.lowlevel.checkpoint()
-            return
+        await trio.lowlevel.checkpoint()
+        try:
+            while self._component is None:
+                self._outdated = False
+                loaded = await self._loaded()
+                if not self._outdated:
+                    self._component = loaded
+        finally:
+            self._loading = None
+            self.stage = ""
+
+    async def _loaded(self) -> wasi_sockets.GuestComponent:
         code, place = self._code, self._place
         source = code.source if code.image is None else await self._pulled(code.image)
+        current = self._loading = object()
 
         def begin(stage: str) -> None:
-            self.stage = stage
+            if self._loading is current:  # a thread that was abandoned goes on
+                self.stage = stage
 
         load = partial(wasi_sockets.load, place.engine, cache=place.cache, progress=begin)
         try:
-            self._component = await trio.to_thread.run_sync(load, source, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(load, source, abandon_on_cancel=True)
         except FileNotFoundError as error:
             raise CannotStartError(f"{error.filename}: no such file") from error
         except IsADirectoryError as error:
@@ -208,8 +221,6 @@ class ComponentProgram(Program):
             raise CannotStartError(
                 f"{_source_name(code)}: wasmtime does not accept the component: {error}"
             ) from error
-        finally:
-            self.stage = ""
 
     async def _pulled(self, image: str) -> bytes:
         code = self._code
@@ -236,6 +247,7 @@ class ComponentProgram(Program):
 
     def forget(self) -> None:
         self._component = None
+        self._outdated = True
 
     async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending:
         await self.prepare()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import wasmtime
 
 import wasi_sockets
 from service.hosting import Host, State, Workload, WorkloadError
+from service.hosting._programs import ComponentProgram, Place
 from service.spec import (
     ComponentCode,
     ComponentSpec,
@@ -23,7 +25,7 @@ from service.spec import (
     Volume,
     WorkloadSpec,
 )
-from wasi_sockets import TcpStream
+from wasi_sockets import Limits, Network, TcpStream
 
 GuestFile = Callable[[str], Path]
 NEVER = RestartPolicy(when="never")
@@ -250,3 +252,75 @@ async def test_a_volume_is_shared_and_goes_with_its_workload(
         await workload.stop()
         assert not directory.exists()
         assert read.directories == mounted
+
+
+def component_program(engine: wasmtime.Engine, code: ComponentCode) -> ComponentProgram:
+    async def say(service: str, stream: str, lines: Sequence[str]) -> None:
+        await trio.lowlevel.checkpoint()
+
+    place = Place("default/shop", Network(), engine, False, {}, lambda each: str(each), say)
+    return ComponentProgram("adder", code, Limits(), place)
+
+
+async def test_what_is_to_be_had_anew_while_it_is_loaded_is_loaded_again(
+    engine: wasmtime.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = component_program(engine, ComponentCode(ADDER))
+    loads = 0
+    load = wasi_sockets.load
+
+    def forgotten_meanwhile(*arguments: Any, **options: Any) -> wasi_sockets.GuestComponent:
+        nonlocal loads
+        loads += 1
+        if loads == 1:
+            program.forget()
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(wasi_sockets, "load", forgotten_meanwhile)
+    await program.prepare()
+    assert loads == 2
+    await program.prepare()
+    assert loads == 2
+
+
+async def test_a_load_that_was_given_up_says_no_more_what_it_does(
+    engine: wasmtime.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = component_program(engine, ComponentCode(ADDER))
+    began, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def load(*_: Any, progress: Callable[[str], None], **__: Any) -> None:
+        progress("interposing")
+        began.set()
+        goes_on.wait()
+        progress("compiling")
+        ended.set()
+
+    monkeypatch.setattr(wasi_sockets, "load", load)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(program.prepare)
+        await trio.to_thread.run_sync(began.wait)
+        assert program.stage == "interposing"
+        nursery.cancel_scope.cancel()
+    goes_on.set()
+    await trio.to_thread.run_sync(ended.wait)
+    assert program.stage == ""
+
+
+async def test_a_pull_that_was_given_up_is_no_longer_shown(
+    engine: wasmtime.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = component_program(engine, ComponentCode(image="registry.example.com/adder:1"))
+    pulling = trio.Event()
+
+    async def pull(*_: Any, **__: Any) -> None:
+        pulling.set()
+        await trio.sleep_forever()
+
+    monkeypatch.setattr("service.hosting._programs.pull", pull)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(program.prepare)
+        await pulling.wait()
+        assert program.stage == "pulling registry.example.com/adder:1"
+        nursery.cancel_scope.cancel()
+    assert program.stage == ""
