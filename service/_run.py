@@ -42,13 +42,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """
     check_file(options.guest)
     services = prepare(options.service)
-    try:
-        with warnings_told(console_level(options.log_level)), telemetry_from_environment():
-            return trio.run(_Command(options, arguments, services).run)
-    except BaseExceptionGroup as group:
-        if group.subgroup(KeyboardInterrupt) is not None:
-            raise KeyboardInterrupt from group
-        raise
+    with warnings_told(console_level(options.log_level)), telemetry_from_environment():
+        return trio.run(_Command(options, arguments, services).run)
 
 
 def check_file(path: str) -> None:

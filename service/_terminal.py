@@ -22,6 +22,8 @@ _UNSAFE_IN_A_LINE: Final = re.compile(f"[{_UNSAFE}\t\n]")
 _PROGRAM: Final = "wasi-sockets"
 _REDRAW_SECONDS: Final = 0.2
 
+_one_at_a_time: Final[trio.lowlevel.RunVar[trio.CapacityLimiter]] = trio.lowlevel.RunVar("one_at_a_time")
+
 
 def _escape(match: re.Match[str]) -> str:
     return match.group().encode("unicode_escape").decode("ascii")
@@ -84,8 +86,13 @@ def say(message: str) -> None:
 
 
 async def say_from_task(message: str) -> None:
-    """`say` for while guests run: a standard error that nobody reads makes only the caller wait."""
-    await trio.to_thread.run_sync(say, message, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+    """`say` for while guests run: a standard error that nobody reads makes only the callers wait, in one thread."""
+    try:
+        one_at_a_time = _one_at_a_time.get()
+    except LookupError:
+        one_at_a_time = trio.CapacityLimiter(1)
+        _one_at_a_time.set(one_at_a_time)
+    await trio.to_thread.run_sync(say, message, abandon_on_cancel=True, limiter=one_at_a_time)
 
 
 class Progress:

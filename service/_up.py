@@ -34,13 +34,8 @@ def up(options: argparse.Namespace) -> int:
         CommandError: for whatever the user can put right.
     """
     specs = [spec for file in options.files for spec in read(file)]
-    try:
-        with warnings_told(console_level(options.log_level)), telemetry_from_environment():
-            return trio.run(_Command(options, specs).run)
-    except BaseExceptionGroup as group:
-        if group.subgroup(KeyboardInterrupt) is not None:
-            raise KeyboardInterrupt from group
-        raise
+    with warnings_told(console_level(options.log_level)), telemetry_from_environment():
+        return trio.run(_Command(options, specs).run)
 
 
 def read(file: str) -> Sequence[WorkloadSpec]:

@@ -282,13 +282,22 @@ def main(words: Sequence[str] | None = None) -> int:
         return _flushed(error.code)
     except KeyboardInterrupt:
         return SIGNALLED + _SIGINT
+    except BaseExceptionGroup as group:  # of tasks
+        if group.subgroup(KeyboardInterrupt) is not None:
+            return SIGNALLED + _SIGINT
+        return _unexpected()
     except BrokenPipeError:  # whoever read the output has gone
         _drop_output()
         return SIGNALLED + _SIGPIPE
     except Exception:
-        say(f"this should not have happened; please report it:\n{traceback.format_exc()}")
-        return FAILED
+        return _unexpected()
     return _flushed(code)
+
+
+def _unexpected() -> int:
+    """Tell of the exception that is being handled; the exit code."""
+    say(f"this should not have happened; please report it:\n{traceback.format_exc()}")
+    return FAILED
 
 
 def _flushed(code: int) -> int:

@@ -8,13 +8,16 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
-from service import _run
+from service import _run, _terminal
 
 Run = Callable[..., Any]
 Files = Callable[[str], Path]
@@ -234,3 +237,34 @@ def test_a_second_ctrl_c_is_one_too(
     monkeypatch.setattr(_run.wasi_sockets, "run", interrupted)
     ended = wasi_sockets_command("run", guest_text("(i32.const 0)"))
     assert (ended.code, ended.err) == (130, "")
+
+
+def test_ctrl_c_in_a_group_is_one_for_every_command(
+    monkeypatch: pytest.MonkeyPatch, wasi_sockets_command: Run
+) -> None:
+    def interrupted(**_options: object) -> int:
+        raise BaseExceptionGroup("", [KeyboardInterrupt()])
+
+    monkeypatch.setattr("service._doctor.doctor", interrupted)
+    ended = wasi_sockets_command("doctor")
+    assert (ended.code, ended.err) == (130, "")
+
+
+async def test_messages_that_nobody_reads_take_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    began, reads = threading.Semaphore(0), threading.Event()
+
+    def say(message: str) -> None:
+        began.release()
+        reads.wait()
+        said.append(message)
+
+    monkeypatch.setattr(_terminal, "say", say)
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(_terminal.say_from_task, str(number))
+        await trio.to_thread.run_sync(began.acquire)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not began.acquire(blocking=False)
+        reads.set()
+    assert sorted(said) == ["0", "1", "2", "3", "4"]
