@@ -256,29 +256,6 @@ async def test_who_comes_after_what_has_failed_fails_too(autojump_clock: MockClo
         assert (api.state, api.reason) == (State.FAILED, "db, which it comes after, is failed")
 
 
-async def test_a_connect_during_a_restart_waits_where_that_was_asked_for(autojump_clock: MockClock) -> None:
-    for hold in (5.0, 0.0):
-        lives = 0
-
-        async def serve(network: Network, task_status: trio.TaskStatus[None]) -> None:
-            nonlocal lives
-            lives += 1
-            if lives == 2:
-                await trio.sleep(3)
-            await network.serve_tcp(shout, 80)
-
-        async with Host() as host:
-            workload = await host.start(workload_of(service(serve, ports=(80,), hold=hold)))
-            await workload.until_ready()
-            workload.restart("api")
-            await wait_all_tasks_blocked()
-            if hold:
-                assert await ask(workload, 80) == b"HELLO"
-            else:
-                with pytest.raises(ConnectionRefusedError):
-                    await ask(workload, 80)
-
-
 async def test_a_dead_incarnation_leaves_nothing_and_its_peers_see_a_reset() -> None:
     async with Host() as host:
         workload = await host.start(
@@ -498,16 +475,3 @@ async def test_an_http_probe_without_what_it_needs_is_said(monkeypatch: pytest.M
         with pytest.raises(WorkloadError, match=r"api: an HTTP probe needs h11.*wasi-sockets\[workloads\]"):
             await host.start(workload_of(spec))
         assert host.workloads == {}
-
-
-@pytest.mark.parametrize("passes", [0, 3, 9])
-async def test_a_stop_while_ports_begin_to_be_held_is_a_stop(
-    passes: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with Host() as host:
-        workload = await host.start(workload_of(service(live_on, ports=tuple(range(80, 90)), hold=5)))
-        for _ in range(passes):
-            await trio.lowlevel.checkpoint()
-        await workload.stop(0)
-    assert states(host)[-1] == "stopped"
-    assert not [each for each in caplog.records if each.exc_info]
