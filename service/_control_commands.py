@@ -51,14 +51,29 @@ def _workloads(options: argparse.Namespace, command: str) -> Iterator[tuple[int,
     """What all hosts tell of the workloads that were asked for."""
     wanted = options.workload
     found = False
-    for process in _hosts(options):
-        for answer in request(process, {"command": command}):
-            told = answer["workload"]
-            if wanted in ("", told["name"], f"{told['namespace']}/{told['name']}"):
-                found = True
-                yield process, told
+    for process, told in _of_all_hosts(options, command):
+        if not wanted or _is_called(told, wanted):
+            found = True
+            yield process, told
     if wanted and not found:
         raise CommandError(f"there is no workload {wanted!r}; 'wasi-sockets ps' shows those that run", FAILED)
+
+
+def _of_all_hosts(options: argparse.Namespace, command: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What the hosts tell of all their workloads."""
+    for process in _hosts(options):
+        try:
+            answers = list(request(process, {"command": command}))
+        except ControlError:
+            if process in hosts():
+                raise
+            continue  # it has ended since it was found
+        for answer in answers:
+            yield process, answer["workload"]
+
+
+def _is_called(told: dict[str, Any], name: str) -> bool:
+    return name in (told["name"], f"{told['namespace']}/{told['name']}")
 
 
 def _ps(options: argparse.Namespace) -> int:
@@ -162,13 +177,8 @@ def _stop(options: argparse.Namespace) -> int:
 
 def _host_of(options: argparse.Namespace, workload: str) -> int:
     """The one host that runs a workload."""
-    found = []
-    for process in _hosts(options):
-        for answer in request(process, {"command": "ps"}):
-            told = answer["workload"]
-            if workload in (told["name"], f"{told['namespace']}/{told['name']}"):
-                found.append(process)
-                break
+    running = _of_all_hosts(options, "ps")
+    found = list(dict.fromkeys(process for process, told in running if _is_called(told, workload)))
     if len(found) == 1:
         return found[0]
     if found:
