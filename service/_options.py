@@ -10,7 +10,16 @@ from typing import Literal
 
 from service._notations import address_of, port_of, wrong
 
-__all__ = ["ServiceOption", "directory", "environment", "seconds", "service_option"]
+__all__ = [
+    "ServiceOption",
+    "directory",
+    "environment",
+    "mebibytes",
+    "part_of_a_core",
+    "pull_secret",
+    "seconds",
+    "service_option",
+]
 
 _LOOPBACK = ("127.0.0.1", "::1")
 _OBJECT = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<path>[^\W\d]\w*(\.[^\W\d]\w*)*)")
@@ -126,14 +135,22 @@ def seconds(text: str) -> float:
 
 
 def mebibytes(text: str) -> int:
-    """An option's type: a number of MiB, as bytes."""
+    """A number of MiB, from 1 to 4096, as bytes.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:8]) <= 4096:
         raise wrong(text, "a number of MiB, from 1 to 4096, is expected")
     return int(text) << 20
 
 
 def part_of_a_core(text: str) -> float:
-    """An option's type: above 0 and at most 1."""
+    """A part of one processor core, above 0 and at most 1.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     try:
         part = float(text)
     except ValueError:

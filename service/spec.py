@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, TypeAlias
 from wasi_sockets import Limits, Rule
 
 __all__ = [
+    "NAME",
     "AsgiCode",
     "Code",
     "ComponentCode",
@@ -38,6 +39,7 @@ __all__ = [
     "TaskCode",
     "Volume",
     "WorkloadSpec",
+    "check_name",
 ]
 
 PullPolicy: TypeAlias = Literal["always", "if-not-present", "never"]
@@ -49,7 +51,15 @@ _OBJECT: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)
 
 
 def check_name(what: str, name: str) -> None:
-    """Raises ValueError for what is no name of a workload, a namespace, a service, a component or a volume."""
+    """Check a name of a workload, a namespace, a service, a component or a volume.
+
+    Args:
+        what: it is, for the message.
+        name: to be checked.
+
+    Raises:
+        ValueError: it is no name.
+    """
     if not isinstance(name, str) or NAME.fullmatch(name) is None:
         raise ValueError(
             f"{what} {name!r}: a name is 1 to 63 of a-z, 0-9 and '-', and neither begins nor ends with '-'"

@@ -23,10 +23,10 @@ from service.oci import PullError, Secret, pull
 from service.spec import ComponentCode, Volume
 from wasi_sockets import Limits, Network, TcpListener, WasiSocketsError
 
+__all__ = ["CannotStartError", "ComponentProgram", "Ending", "Owner", "Place", "Program"]
+
 _TRANSIENT: Final = ("unreachable", "bad-answer", "cache")
 """Reasons for which an image cannot be had now, and perhaps later."""
-
-__all__ = ["CannotStartError", "ComponentProgram", "Ending", "Owner", "Place", "Program"]
 
 _MAX_REASON: Final = 500
 

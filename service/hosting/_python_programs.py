@@ -16,7 +16,7 @@ from service.hosting._programs import CannotStartError, ComponentProgram, Ending
 from service.spec import AsgiCode, Code, ComponentCode, HandlerCode, TaskCode
 from wasi_sockets import Limits, TcpListener
 
-__all__ = ["AsgiProgram", "HandlerProgram", "TaskProgram", "program_for"]
+__all__ = ["program_for"]
 
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 

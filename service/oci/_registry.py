@@ -22,13 +22,13 @@ from service.oci._reference import Reference
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["MANIFEST_TYPES", "Registry", "opened"]
+__all__ = ["INDEX_TYPES", "Registry", "opened"]
 
 INDEX_TYPES: Final = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
-MANIFEST_TYPES: Final = (
+_MANIFEST_TYPES: Final = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
     *INDEX_TYPES,
@@ -115,7 +115,7 @@ class Registry:
     async def manifest(self, tag_or_digest: str) -> tuple[bytes, str]:
         """A manifest's bytes, and its digest as the registry has it ("" when it does not say)."""
         url = f"{self._base}/manifests/{tag_or_digest}"
-        async with self._get(url, {"Accept": ", ".join(MANIFEST_TYPES)}) as response:
+        async with self._get(url, {"Accept": ", ".join(_MANIFEST_TYPES)}) as response:
             self._check(response, "manifest")
             content = await self._bounded(response, _MAX_MANIFEST, "the manifest")
             return content, response.headers.get("docker-content-digest", "")
