@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, Literal, TypeAlias
 
 from wasi_sockets import Limits, Rule
@@ -409,8 +411,8 @@ class WorkloadSpec:
         names = [*services, *(each.name for each in self.components)]
         if not names:
             raise ValueError(f"workload {self.name!r} has neither services nor components")
-        for name in names:
-            if names.count(name) > 1:
+        for name, times in Counter(names).items():
+            if times > 1:
                 raise ValueError(
                     f"workload {self.name!r}: {name!r} is there twice; names must be unique in it"
                 )
@@ -434,18 +436,11 @@ class WorkloadSpec:
                     raise ValueError(
                         f"{name!r} comes after {other!r}, which is no service of the workload (there: {known})"
                     )
-        done: set[str] = set()
-
-        def visit(name: str, above: tuple[str, ...]) -> None:
-            if name in above:
-                raise ValueError("services wait for each other: " + " after ".join([*above, name]))
-            if name not in done:
-                for other in waits_for[name]:
-                    visit(other, (*above, name))
-                done.add(name)
-
-        for name in waits_for:
-            visit(name, ())
+        try:
+            TopologicalSorter(waits_for).prepare()
+        except CycleError as error:
+            ring = reversed(error.args[1])
+            raise ValueError("services wait for each other: " + " after ".join(ring)) from None
 
     @property
     def id(self) -> str:

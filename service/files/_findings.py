@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 __all__ = ["Finding", "Findings", "WorkloadFileError"]
 
@@ -47,17 +47,18 @@ class Findings:
         self.file = file
         self.problems: list[Finding] = []
         self.notes: list[Finding] = []
+        self._told: Final[set[tuple[Finding, bool]]] = set()
 
     def problem(self, line: int, where: str, text: str) -> None:
         """The file cannot be used."""
-        self._add(self.problems, Finding(self.file, line, where, text))
+        self._add(Finding(self.file, line, where, text), problem=True)
 
     def note(self, line: int, where: str, text: str) -> None:
         """The file can be used, and this about it should be known."""
-        self._add(self.notes, Finding(self.file, line, where, text))
+        self._add(Finding(self.file, line, where, text), problem=False)
 
-    @staticmethod
-    def _add(findings: list[Finding], found: Finding) -> None:
+    def _add(self, found: Finding, *, problem: bool) -> None:
         # What an alias names is read once for each place, and may be wrong in the same way each time.
-        if found not in findings:
-            findings.append(found)
+        if (found, problem) not in self._told:
+            self._told.add((found, problem))
+            (self.problems if problem else self.notes).append(found)

@@ -125,7 +125,7 @@ class ListOf:
 
     Attributes:
         of: the values.
-        unique: whether each may be there only once.
+        unique: whether each may be there only once; then the values can be hashed.
     """
 
     of: Shape
@@ -137,9 +137,11 @@ class ListOf:
         found = [self.of.read(each, f"{where}[{index}]", reading) for index, each in enumerate(item.items)]
         if INVALID in found:
             return INVALID
+        seen = set()
         for index, each in enumerate(found if self.unique else ()):
-            if each in found[:index]:
+            if each in seen:
                 return reading.problem(item.items[index], where, f"{each} is there twice")
+            seen.add(each)
         return tuple(found)
 
     def schema(self) -> Schema:

@@ -47,7 +47,10 @@ class Item:
         value: a scalar as Python has it.
         entries: of a mapping: key -> (line of the key, value).
         items: of a list.
+        quoted: a scalar that is text whatever it looks like.
+        merged: of a mapping: (line, value) of its `<<`.
         size: items in it, itself included, each as often as it is named.
+        depth: of mappings and lists in it, itself included; aliases may make more of it than the text shows.
     """
 
     line: int
@@ -56,7 +59,10 @@ class Item:
     value: str | int | float | bool | None = None
     entries: dict[str, tuple[int, Item]] = field(default_factory=dict)
     items: list[Item] = field(default_factory=list)
+    quoted: bool = False
+    merged: tuple[int, Item] | None = None
     size: int = 1
+    depth: int = 0
 
     def plain(self) -> Any:
         """The same as Python's lists, dictionaries and scalars."""
@@ -169,7 +175,8 @@ class _Reader:
                     self._stop(line, f"nested deeper than {_MAX_DEPTH}: that is no workload file")
                 # The key's line says more than that of the first entry below it.
                 key = keys[-1] if keys else None
-                item = Item(key.line if key else line, "mapping" if name == "MappingStartEvent" else "list")
+                kind: Kind = "mapping" if name == "MappingStartEvent" else "list"
+                item = Item(key.line if key else line, kind, depth=1)
                 self._check_tag(event, item)
                 above.append((item, event.anchor))
                 keys.append(None)
@@ -203,25 +210,33 @@ class _Reader:
             self._stop(
                 line, f"more than {_MAX_ITEMS} values, with aliases counted as often as they are named"
             )
+        holder.depth = max(holder.depth, item.depth + 1)
+        if holder.depth > _MAX_DEPTH:
+            self._stop(line, f"aliases nest deeper than {_MAX_DEPTH}: that is no workload file")
 
     def _put(self, holder: Item, key: Item, item: Item) -> None:
         self._grow(holder, item, item.line)
         if key.kind in ("mapping", "list", "null"):
             self._findings.problem(key.line, "", f"a key is text, not a {key.kind}")
             return
-        earlier = holder.entries.get(key.text)
+        # In quotes it is a key like any other: JSON, which is YAML too, knows no merging.
+        merges = key.text == "<<" and not key.quoted
+        earlier = holder.merged if merges else holder.entries.get(key.text)
         if earlier is not None:
             self._findings.problem(
                 key.line, "", f"the key {key.text!r} is there twice, first in line {earlier[0]}"
             )
             return
-        holder.entries[key.text] = (key.line, item)
+        if merges:
+            holder.merged = (key.line, item)
+        else:
+            holder.entries[key.text] = (key.line, item)
 
     def _merge(self, item: Item) -> None:
         """`<<: *alias`: entries of another mapping, which its own come before."""
-        line, merged = item.entries.pop("<<", (0, None))
-        if merged is None:
+        if item.merged is None:
             return
+        line, merged = item.merged
         for each in merged.items if merged.kind == "list" else [merged]:
             if each.kind != "mapping":
                 self._findings.problem(line, "", "'<<' takes a mapping, or a list of them")
@@ -244,9 +259,9 @@ class _Reader:
         if event.tag is not None:
             if event.tag not in _TEXT_TAGS:
                 self._findings.problem(line, "", f"the tag {event.tag} means nothing here")
-            return Item(line, "text", text, text)
+            return Item(line, "text", text, text, quoted=True)
         if event.style is not None:
-            return Item(line, "text", text, text)
+            return Item(line, "text", text, text, quoted=True)
         if text in _NULL:
             return Item(line, "null", text)
         if text in _TRUE or text in _FALSE:

@@ -85,6 +85,9 @@ def admitted(resource: Mapping[str, Any], allowance: Allowance) -> WorkloadSpec:
     except WorkloadFileError as error:
         problems = [f"spec.{each.where}: {each.text}" if each.where else each.text for each in error.problems]
         raise NotAdmittedError("; ".join(problems)[:_LONGEST_MESSAGE]) from error
+    # Whatever the text was read as: it is this resource, and must not pass for another one.
+    if [each.id for each in loaded.workloads] != [f"{metadata['namespace']}/{metadata['name']}"]:
+        raise NotAdmittedError("spec: it is not that of one workload, with the resource's own name")
     (spec,) = loaded.workloads
     _check_network(spec, allowance)
     parts: tuple[ServiceSpec | ComponentSpec, ...] = (*spec.services, *spec.components)

@@ -213,20 +213,29 @@ class _Managed:
             return
         problem = ""
         try:
-            spec = admitted(resource, self._operator.allowance)
-        except NotAdmittedError as error:
-            problem = str(error)  # what ran before goes on
-        else:
-            workload = self._workload
-            if workload is None or workload.over or workload.spec != spec:
-                await self._stop(self._operator.stop_within)
-                if self._resource is not resource or not self._may_run():
-                    return  # that took a while, and there is something else to be done now
-                try:
-                    self._workload = await self._operator.host.start(spec)
-                except WorkloadError as error:
-                    problem = str(error)
+            if not await self._run(resource):
+                return  # there is something else to be done now
+        except (NotAdmittedError, WorkloadError) as error:
+            problem = str(error)
+        except Exception as error:  # none is known; the workloads of other resources are to go on all the same
+            _logger.exception("workload %s/%s cannot be run", self._namespace, self._name)
+            problem = f"this host cannot run it: {type(error).__name__}, see its log"
         await self._tell(resource, problem)
+
+    async def _run(self, resource: Object) -> bool:
+        """Have it run as the resource says, unless that changes meanwhile; what is not admitted leaves what ran before.
+
+        Returns:
+            False when it changed.
+        """
+        spec = admitted(resource, self._operator.allowance)
+        workload = self._workload
+        if workload is None or workload.over or workload.spec != spec:
+            await self._stop(self._operator.stop_within)
+            if self._resource is not resource or not self._may_run():
+                return False  # stopping took a while
+            self._workload = await self._operator.host.start(spec)
+        return True
 
     async def _stop(self, within: float) -> None:
         workload, self._workload = self._workload, None

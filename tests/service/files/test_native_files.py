@@ -298,6 +298,8 @@ def test_a_problem_is_told_with_its_line(entry: str, message: str) -> None:
         ("a: *b", "1: there is no anchor &b before this"),
         ("a: &b [*b]", "1: there is no anchor &b before this"),
         ("a: 1\n<<: 2", "2: '<<' takes a mapping, or a list of them"),
+        ("a: 1\n<<: {}\n<<: {}", "3: the key '<<' is there twice, first in line 2"),
+        ('name: a\n"<<": {}', "2: unknown key '<<' in a workload"),
         ("[a]: 1", "1: a key is text, not a list"),
         ("\n" + "[" * 40, "2: nested deeper than 32"),
         ("a: b\nc: \0", "2: the control character U+0000 may not stand here"),
@@ -315,6 +317,32 @@ def test_aliases_that_name_each_other_do_not_grow() -> None:
     lines += [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 30)]
     (told,) = problems("\n".join(lines))
     assert told == "5: more than 50000 values, with aliases counted as often as they are named"
+
+
+def test_aliases_do_not_nest_deeper_than_text_may() -> None:
+    keys = ["? &l0 [x]\n: x", *(f"? &l{n} [*l{n - 1}]\n: x" for n in range(1, 2000))]
+    told = problems("\n".join([*keys, "x-deep: *l1999"]))
+    assert told[-1] == "65: aliases nest deeper than 32: that is no workload file"
+
+
+def test_services_may_come_after_each_other_in_any_number() -> None:
+    services = {f"s{n}": TaskCode("a:b") for n in range(3000)}
+    spec = WorkloadSpec(
+        name="a",
+        services=tuple(
+            ServiceSpec(name=name, code=code, after=(f"s{n + 1}",) if n < 2999 else ())
+            for n, (name, code) in enumerate(services.items())
+        ),
+    )
+    assert len(spec.services) == 3000
+    with pytest.raises(ValueError, match="services wait for each other: a after b after c after a"):
+        WorkloadSpec(
+            name="a",
+            services=tuple(
+                ServiceSpec(name=name, code=TaskCode("a:b"), after=(after,))
+                for name, after in (("a", "b"), ("b", "c"), ("c", "a"))
+            ),
+        )
 
 
 _PIECES = (

@@ -64,6 +64,23 @@ def test_a_workload_of_images_and_volumes_is_admitted() -> None:
         ),
         ({"namespace": "kube-system", "services": {"api": {"image": "e.com/a:1"}}}, "spec.namespace: "),
         ({"apiVersion": "runtime.wasmcloud.dev/v1alpha1", "kind": "Workload"}, "spec.apiVersion: "),
+        (
+            {
+                "<<": {"apiVersion": "runtime.wasmcloud.dev/v1alpha1", "kind": "Workload"},
+                "metadata": {"name": "victim", "namespace": "kube-system"},
+                "spec": {"components": [{"name": "x", "image": "e.com/a:1"}]},
+            },
+            "unknown key '<<'",
+        ),
+        (
+            {
+                "<<": {"apiVersion": "v1", "kind": "ConfigMap"},
+                "metadata": {"name": "a"},
+                "data": {},
+            },
+            "unknown key '<<'",
+        ),
+        ({"services": {"api": {"<<": {"image": "e.com/a:1"}}}}, "unknown key '<<'"),
         (None, "spec: missing"),
         ("x", "spec: missing"),
     ],

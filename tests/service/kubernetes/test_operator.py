@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from service.hosting import Host
-from service.kubernetes.operator import Allowance, ApiError, Operator
+from service.kubernetes.operator import Allowance, ApiError, Operator, _operator, admitted
 from service.kubernetes.operator._leases import DURATION_SECONDS, Lease
+from service.spec import WorkloadSpec
 from tests.service.kubernetes.memory_api import MemoryApi
 from wasi_sockets import TcpStream
 
@@ -98,6 +100,27 @@ async def test_a_resource_that_is_not_admitted_says_so_and_what_ran_goes_on() ->
         await until(lambda: conditions(api).get("Accepted") == "False")
         (accepted, *_) = api.objects[f"{WORKLOADS}/tasks"]["status"]["conditions"]
         assert "by `image` here" in accepted["message"]
+        assert not host.workloads["shop/tasks"].over
+
+
+async def test_a_resource_that_cannot_even_be_judged_ends_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def judged(resource: Any, allowance: Allowance) -> WorkloadSpec:
+        if resource["metadata"]["name"] == "worse":
+            raise LookupError("a mistake of the operator's own")
+        return admitted(resource, allowance)
+
+    monkeypatch.setattr(_operator, "admitted", judged)
+    api = MemoryApi()
+    api.put(f"{WORKLOADS}/tasks", serving())
+    async with operating(api) as host:
+        await until(lambda: conditions(api).get("Ready") == "True")
+        api.put(f"{WORKLOADS}/worse", {**resource({}, name="worse")})
+        await until(lambda: "status" in api.objects[f"{WORKLOADS}/worse"])
+        (accepted, *_) = api.objects[f"{WORKLOADS}/worse"]["status"]["conditions"]
+        assert accepted["message"] == "this host cannot run it: LookupError, see its log"
+        assert "a mistake of the operator's own" in caplog.text
         assert not host.workloads["shop/tasks"].over
 
 
