@@ -192,6 +192,21 @@ async def test_a_restart_while_it_ends_is_no_failure() -> None:
             assert State.FAILED not in [each.state for each in host.events.last()[asked:]]
 
 
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_stop_at_any_moment_of_a_start_is_in_order(
+    steps: int, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    services = tuple(service(live_on, name, ports=(port,), hold=5) for name, port in (("a", 1), ("b", 2)))
+    async with Host() as host:
+        workload = await host.start(workload_of(*services))
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        await workload.stop(1)
+        assert [each.state for each in workload.status().services] == [State.STOPPED] * 2
+        assert workload.network.sockets() == []
+    assert caplog.text == ""
+
+
 async def test_the_earlier_end_of_two_stops_counts(autojump_clock: MockClock) -> None:
     async def never_finish(stream: TcpStream) -> None:
         await trio.sleep_forever()
