@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from wasi_sockets.errors import WasiSocketsError
 
@@ -22,6 +22,10 @@ Reason: TypeAlias = Literal[
 ]
 
 
+_LONGEST: Final = 1000
+"""Characters of a message, which may quote what a registry said: it becomes a reason, and many of those are kept."""
+
+
 class PullError(WasiSocketsError):
     """An image cannot be had; the message says what to do.
 
@@ -30,5 +34,5 @@ class PullError(WasiSocketsError):
     """
 
     def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
+        super().__init__(message if len(message) <= _LONGEST else f"{message[:_LONGEST]}...")
         self.reason: Reason = reason

@@ -39,8 +39,11 @@ _MAX_TOKEN: Final = 1 << 20
 _MAX_REDIRECTS: Final = 5
 _CHUNK: Final = 1 << 20
 _SECONDS: Final = 60.0
+"""Between two pieces of an answer; for a head, a whole manifest or a token: in all."""
 _TOKEN: Final = re.compile(r"[!-~]+")
-_PARAMETER: Final = re.compile(r'([a-zA-Z]+)="((?:[^"\\]|\\.)*)"')
+_MAX_CHALLENGE: Final = 8192
+# Possessive, and at the beginning of a word only: a registry must not say what takes long to be found out to be none.
+_PARAMETER: Final = re.compile(r'(?<![a-zA-Z])([a-zA-Z]++)="((?:[^"\\]|\\.)*+)"')
 
 
 @asynccontextmanager
@@ -76,7 +79,7 @@ async def opened(
     async with made:
         try:
             yield Registry(reference, credentials, made, plain_http=plain_http)
-        except httpx.TimeoutException as error:
+        except (httpx.TimeoutException, trio.TooSlowError) as error:
             raise PullError(
                 "unreachable", f"{reference}: {reference.host} took too long to answer"
             ) from error
@@ -88,7 +91,7 @@ async def opened(
             raise PullError(
                 "unreachable", f"{reference}: {reference.host} cannot be reached: {why}{hint}"
             ) from error
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, UnicodeError) as error:  # the latter of what is no international name
             raise PullError(
                 "bad-answer", f"{reference}: {reference.host} gave an address that is none: {error}"
             ) from error
@@ -117,7 +120,8 @@ class Registry:
         url = f"{self._base}/manifests/{tag_or_digest}"
         async with self._get(url, {"Accept": ", ".join(_MANIFEST_TYPES)}) as response:
             self._check(response, "manifest")
-            content = await self._bounded(response, _MAX_MANIFEST, "the manifest")
+            with trio.fail_after(_SECONDS):
+                content = await self._bounded(response, _MAX_MANIFEST, "the manifest")
             return content, response.headers.get("docker-content-digest", "")
 
     async def blob(self, digest: str, sink: Callable[[bytes], Awaitable[None]]) -> None:
@@ -151,7 +155,7 @@ class Registry:
             own = (address.scheme, address.host, address.port) == (home.scheme, home.host, home.port)
             authorisation = {"Authorization": self._authorisation} if own and self._authorisation else {}
             request = self._client.build_request("GET", address, headers={**given, **authorisation})
-            response = await self._client.send(request, stream=True)
+            response = await self._sent(request)
             if not response.has_redirect_location:
                 return response
             await response.aclose()
@@ -164,6 +168,11 @@ class Registry:
                 )
             address = following
         raise self._error("bad-answer", f"more than {_MAX_REDIRECTS} redirects")
+
+    async def _sent(self, request: httpx.Request) -> httpx.Response:
+        # In all: interim answers may come without end.
+        with trio.fail_after(_SECONDS):
+            return await self._client.send(request, stream=True)
 
     async def _authorise(self, challenge: str) -> None:
         """What the registry wants to see, from now on.
@@ -180,7 +189,7 @@ class Registry:
                 raise self._not_authorised()
             self._authorisation = basic
             return
-        parameters = {name.lower(): value for name, value in _PARAMETER.findall(rest)}
+        parameters = {name.lower(): value for name, value in _PARAMETER.findall(rest[:_MAX_CHALLENGE])}
         realm = parameters.get("realm", "")
         if scheme.lower() != "bearer" or not realm:
             raise self._error(
@@ -203,7 +212,7 @@ class Registry:
             address.copy_merge_params({**wanted, "scope": scope}),
             headers={"Authorization": basic} if basic else {},
         )
-        response = await self._client.send(request, stream=True)
+        response = await self._sent(request)
         try:
             if response.status_code in (401, 403):
                 raise self._not_authorised()
@@ -211,7 +220,8 @@ class Registry:
                 raise self._error(
                     "bad-answer", f"{address.host} gives no token: status {response.status_code}"
                 )
-            found = json.loads(await self._bounded(response, _MAX_TOKEN, "the token"))
+            with trio.fail_after(_SECONDS):
+                found = json.loads(await self._bounded(response, _MAX_TOKEN, "the token"))
             token = found.get("token") or found["access_token"]
         except (ValueError, KeyError, AttributeError, RecursionError) as error:
             raise self._error("bad-answer", f"{address.host} gives no token") from error

@@ -217,7 +217,9 @@ class _Managed:
                 return  # there is something else to be done now
         except (NotAdmittedError, WorkloadError) as error:
             problem = str(error)
-        except Exception as error:  # none is known; the workloads of other resources are to go on all the same
+        except (
+            Exception
+        ) as error:  # none is known; the workloads of other resources are to go on all the same
             _logger.exception("workload %s/%s cannot be run", self._namespace, self._name)
             problem = f"this host cannot run it: {type(error).__name__}, see its log"
         await self._tell(resource, problem)

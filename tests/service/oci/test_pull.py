@@ -6,17 +6,21 @@ import base64
 import json
 import os
 import resource
+import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import trio
+from trio.testing import MockClock
 
-from service.oci import Credentials, PulledComponent, PullError, pull
+from service.oci import Credentials, PulledComponent, PullError, Reference, pull
 from service.oci._cache import ImageCache
+from service.oci._registry import opened
 from tests.service.oci.conftest import INDEX, MANIFEST, WASM, FakeRegistry, digest
 
 _BLOB = f"blobs/{digest(WASM)}"
@@ -208,11 +212,15 @@ async def test_a_redirect_gets_no_credentials(registry: FakeRegistry, other_regi
     [
         ("http://{host}/v2/shop/tasks/manifests/1", "more than 5 redirects"),
         ("ftp://{host}/", "redirects from http to ftp"),
+        ("http://xn--a/", "gave an address that is none"),
+        (None, "answers the request for the manifest with status 302"),
     ],
 )
-async def test_redirects_that_are_not_followed(registry: FakeRegistry, location: str, message: str) -> None:
+async def test_redirects_that_are_not_followed(
+    registry: FakeRegistry, location: str | None, message: str
+) -> None:
     reference = registry.add()
-    there = {"Location": location.format(host=registry.host)}
+    there = {} if location is None else {"Location": location.format(host=registry.host)}
     registry.answers["/v2/shop/tasks/manifests/1"] = (302, there, b"")
     told = await refused(reference)
     assert told.reason == "bad-answer"
@@ -309,6 +317,10 @@ async def test_a_manifest_or_a_component_with_another_digest(registry: FakeRegis
         ('Bearer realm="http://{host}/none"', "gives no token: status 404"),
         ('Bearer realm="http://{host}/odd"', "gives no token"),
         ('Bearer realm="http://{host}/list"', "gives no token"),
+        ('Bearer realm="http://{host}/deep"', "gives no token"),
+        ('Bearer realm="http://{host}/foreign"', "gives no token"),
+        # Reading a long one as parameters kept the whole host waiting.
+        (f'Bearer {"a" * 60_000} realm="http://{{host}}/odd"', "in a way not known here"),
     ],
 )
 async def test_challenges_that_lead_nowhere(registry: FakeRegistry, challenge: str, message: str) -> None:
@@ -318,6 +330,8 @@ async def test_challenges_that_lead_nowhere(registry: FakeRegistry, challenge: s
     scope = "?scope=repository%3Ashop%2Ftasks%3Apull"
     registry.answers[f"/odd{scope}"] = (200, {}, b"{}")
     registry.answers[f"/list{scope}"] = (200, {}, b"[]")
+    registry.answers[f"/deep{scope}"] = (200, {}, b"[" * 900_000)
+    registry.answers[f"/foreign{scope}"] = (200, {}, '{"token": "\u00e9"}'.encode())
     told = await refused(reference)
     assert told.reason == "bad-answer"
     assert message in str(told)
@@ -330,6 +344,54 @@ async def test_a_pull_that_is_cancelled_leaves_nothing(registry: FakeRegistry, t
     assert scope.cancelled_caught
     assert _files(tmp_path / "cache", "blobs") == []
     assert _files(tmp_path / "cache", "tags") == []
+
+
+@pytest.mark.parametrize("answers", [None, b"{"], ids=["nothing", "one byte a second"])
+async def test_a_manifest_that_does_not_come_is_not_waited_for(
+    answers: bytes | None, autojump_clock: MockClock
+) -> None:
+    async def trickle() -> AsyncIterator[bytes]:
+        while True:
+            await trio.sleep(1)
+            yield answers or b""
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if answers is None:
+            await trio.sleep_forever()
+        return httpx.Response(200, content=trickle())
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    reference = Reference.parse("r.io/a/b:1")
+    with pytest.raises(PullError, match="took too long to answer") as told:
+        async with opened(reference, lambda: None, plain_http=False, client=client) as registry:
+            await registry.manifest("1")
+    assert told.value.reason == "unreachable"
+    assert trio.current_time() <= 61
+
+
+async def test_what_a_registry_says_does_not_make_endless_messages(registry: FakeRegistry) -> None:
+    layers = [{"mediaType": f"type/{n}", "digest": digest(WASM), "size": 1} for n in range(10_000)]
+    told = await refused(registry.add_manifest("1", {"layers": layers}))
+    assert told.reason == "no-wasm-layer"
+    assert len(str(told)) < 1100
+
+
+async def test_a_part_that_cannot_be_written_is_removed(registry: FakeRegistry, tmp_path: Path) -> None:
+    # So little that it waits in a buffer until the file is closed.
+    reference = registry.add(wasm=WASM[:1000], size=999)
+
+    def full(limit: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        told = await refused(reference, progress=lambda *_: full(100))
+    finally:
+        full(soft)
+        signal.signal(signal.SIGXFSZ, before)
+    assert told.reason == "digest-mismatch"
+    assert _files(tmp_path / "cache", "blobs") == []
 
 
 async def test_a_reference_that_is_none() -> None:
