@@ -66,7 +66,7 @@ async def serve_control(host: Host, *, task_status: trio.TaskStatus[Path] = trio
             task_status.started(path)
             await trio.serve_listeners(partial(_serve, host, room), [listener])
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # whatever became of the directory: the host ends as it was going to
                 path.unlink()
 
 
@@ -265,7 +265,9 @@ def _check_service(workload: Workload, name: str) -> None:
 
 
 def _text(request: Mapping[str, Any], key: str) -> str:
-    value = request.get(key) or ""
+    value = request.get(key)
+    if value is None:
+        return ""
     if not isinstance(value, str):
         raise _RefusedError(f"{key} must be a string")
     return value

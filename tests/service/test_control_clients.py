@@ -107,3 +107,37 @@ async def test_all_workloads_are_stopped_at_the_same_time(autojump_clock: MockCl
         ]
         assert 100 <= trio.current_time() - began < 110
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("workload", [b"0", b"false", b"[]", b"{}"])
+async def test_who_names_no_workload_by_mistake_does_not_stop_all(workload: bytes) -> None:
+    async with trio.open_nursery() as nursery, Host() as host:
+        path = await nursery.start(serve_control, host)
+        await host.start(SPECS[0])
+        answer = await ask(path, b'{"command": "stop", "workload": ' + workload + b"}\n")
+        assert answer == b'{"error": "workload must be a string"}\n'
+        assert len(host.workloads) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_number_beyond_all_others_is_without_end() -> None:
+    async with trio.open_nursery() as nursery, Host() as host:
+        path = await nursery.start(serve_control, host)
+        await host.start(SPECS[0])
+        answer = await ask(path, b'{"command": "stop", "within": 1' + b"0" * 400 + b"}\n")
+        assert answer == b'{"stopped": "default/shop-0"}\n{"ok": true}\n'
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_directory_that_is_gone_is_no_reason_to_fail(tmp_path: Path) -> None:
+    async with trio.open_nursery() as nursery, Host() as host:
+        await nursery.start(serve_control, host)
+        tmp_path.rename(tmp_path.with_name("moved"))
+        tmp_path.touch()
+        nursery.cancel_scope.cancel()
+
+
+async def ask(path: Path, request: bytes) -> bytes:
+    async with await trio.open_unix_socket(os.fspath(path)) as client:
+        await client.send_all(request)
+        return b"".join([piece async for piece in client])
