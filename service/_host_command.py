@@ -179,7 +179,8 @@ class Console:
         if self._json:
             await self._write(sys.stdout, [json.dumps(event_as_json(event))])
         elif event.state not in _QUIET or event.reason:
-            why = f": {event.reason}" if event.reason else ""
+            # Indented, or what a registry or a component says could pass for another line of this program.
+            why = ": " + "\n    ".join(event.reason.splitlines()) if event.reason else ""
             await self.say(f"{_short(event.workload)}/{event.service}: {event.state}{why}")
 
     async def say(self, message: str) -> None:

@@ -157,7 +157,15 @@ class Lines:
 
 
 def _pieces(line: bytes) -> list[bytes]:
-    return [line[start : start + MAX_LINE] for start in range(0, len(line), MAX_LINE)] or [b""]
+    pieces: list[bytes] = []
+    start = 0
+    while len(line) - start > MAX_LINE:
+        end = start + MAX_LINE
+        while end > start + MAX_LINE - 4 and line[end] & 0xC0 == 0x80:
+            end -= 1  # inside a character of UTF-8, which has four bytes at most
+        pieces.append(line[start:end])
+        start = end
+    return [*pieces, line[start:]]
 
 
 def _text(line: bytes) -> str:

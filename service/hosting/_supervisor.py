@@ -29,6 +29,9 @@ _READY: Final = (State.READY, State.RUNNING)
 _ENDS_WITHIN: Final = 5.0
 """Seconds after which it is told of what goes on although it was cancelled."""
 
+_MAX_REASON: Final = 2000
+"""Characters: components and registries have a say in reasons, and many are kept."""
+
 
 class Supervisor:
     """One service, or one component that does its work and ends.
@@ -296,6 +299,8 @@ class Supervisor:
     def _move(self, state: State, reason: str = "") -> None:
         if state not in TRANSITIONS[self.state]:
             raise RuntimeError(f"{self.name}: {self.state} cannot become {state}")
+        if len(reason) > _MAX_REASON:
+            reason = f"{reason[:_MAX_REASON]}..."
         if state is not self.state:
             self._since = trio.current_time()
         self.state = state

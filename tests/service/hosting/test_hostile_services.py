@@ -13,9 +13,18 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from service.hosting import Host, OutputLine, State, Workload
-from service.hosting._feeds import Feed
+from service.hosting._feeds import MAX_LINE, Feed, Lines
 from service.hosting._volumes import Volumes
-from service.spec import HandlerCode, RestartPolicy, ServiceSpec, TaskCode, Volume, WorkloadSpec
+from service.spec import (
+    ComponentCode,
+    ComponentSpec,
+    HandlerCode,
+    RestartPolicy,
+    ServiceSpec,
+    TaskCode,
+    Volume,
+    WorkloadSpec,
+)
 from wasi_sockets import Network, TcpStream
 
 Task = Callable[..., Awaitable[object]]
@@ -317,6 +326,29 @@ def test_lines_are_kept_by_their_length_too() -> None:
         for _ in range(500):
             feed.publish("")
         assert len(feed.last()) == 100
+
+
+@pytest.mark.parametrize("letter", ["\u00e9", "\u20ac", "\U0001f600"])
+def test_a_long_line_is_not_cut_within_a_character(letter: str) -> None:
+    for shift in range(4):
+        text = "x" * shift + letter * 20_000
+        data = f"{text}\n".encode()
+        for size in (len(data), 1000):
+            lines = Lines()
+            told = [line for at in range(0, len(data), size) for line in lines.split(data[at : at + size])]
+            assert "".join(told) == text
+            assert all(len(each.encode()) <= MAX_LINE for each in told)
+    lines = Lines()
+    assert len("".join(lines.split(b"\x80" * 100_000))) + len("".join(lines.finish())) == 100_000
+
+
+async def test_reasons_are_kept_in_short(autojump_clock: MockClock) -> None:
+    missing = ComponentSpec(name="job", code=ComponentCode("x" * 200 + "/" + "y/" * 100_000))
+    async with Host() as host:
+        workload = await host.start(WorkloadSpec(name="shop", components=(missing,)))
+        await workload.until("job", State.FAILED)
+        assert 2000 <= len(workload.status().services[0].reason) < 2100
+        assert all(len(each.reason) < 2100 for each in host.events.last())
 
 
 async def test_who_follows_too_slowly_misses_the_oldest() -> None:
