@@ -132,8 +132,8 @@ async def test_a_number_beyond_all_others_is_without_end() -> None:
 async def test_a_directory_that_is_gone_is_no_reason_to_fail(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery, Host() as host:
         await nursery.start(serve_control, host)
-        tmp_path.rename(tmp_path.with_name("moved"))
-        tmp_path.touch()
+        await trio.Path(tmp_path).rename(tmp_path.with_name("moved"))
+        await trio.Path(tmp_path).touch()
         nursery.cancel_scope.cancel()
 
 
