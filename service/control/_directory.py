@@ -38,7 +38,14 @@ def control_directory(*, create: bool = False) -> Path:
             raise ControlDirectoryError(
                 f"{path}: {error.strerror}; name another directory in {VARIABLE}"
             ) from error
-    found = path.lstat()
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ControlDirectoryError(
+            f"{path}: {error.strerror}; name another directory in {VARIABLE}"
+        ) from error
     if not stat.S_ISDIR(found.st_mode):
         raise ControlDirectoryError(f"{path} is no directory; name another one in {VARIABLE}")
     if found.st_uid != os.geteuid():

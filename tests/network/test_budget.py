@@ -305,6 +305,18 @@ def test_release_lifts_the_limits() -> None:
     connect(network, 80, owner)
 
 
+@pytest.mark.parametrize("name", ["connections", "buffered", "datagrams"])
+def test_a_limit_that_is_none_is_told_at_once(name: str) -> None:
+    network = Network()
+    owner = object()
+    for limit in ("1", 1.5, True):
+        with pytest.raises(TypeError, match=f"{name} must be an int"):
+            network.limit(owner, **{name: limit})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"{name} must be at least 0, not -1"):
+        network.limit(owner, **{name: -1})
+    network.limit(owner, **{name: 0})
+
+
 def test_limits_are_set_once_and_before_anything_else() -> None:
     network, owner, late = Network(), Owner(), Owner()
     network.limit(owner, connections=1)

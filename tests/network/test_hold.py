@@ -133,6 +133,9 @@ async def test_holding_says_what_it_cannot_do(nursery: trio.Nursery) -> None:
         await network.hold(80, 5.0)
     with pytest.raises(ValueError, match="positive"):
         await network.hold(81, 0)
+    for port in (0, -1, 65536):
+        with pytest.raises(ValueError, match=r"port must be in 1\.\.65535"), trio.move_on_after(0):
+            await network.hold(port, 5.0)
 
 
 async def test_a_network_that_closes_ends_what_is_held(nursery: trio.Nursery) -> None:

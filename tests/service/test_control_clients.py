@@ -11,7 +11,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from service.control import serve_control
+from service.control import (
+    ControlDirectoryError,
+    ControlError,
+    control_directory,
+    hosts,
+    serve_control,
+)
 from service.hosting import Host, OutputLine
 from service.spec import HandlerCode, ServiceSpec, TaskCode, WorkloadSpec
 from wasi_sockets import Network, TcpStream
@@ -135,6 +141,19 @@ async def test_a_directory_that_is_gone_is_no_reason_to_fail(tmp_path: Path) -> 
         await trio.Path(tmp_path).rename(tmp_path.with_name("moved"))
         await trio.Path(tmp_path).touch()
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("below", ["a" * 300, "file/below"])
+def test_a_directory_that_cannot_be_looked_at_is_said(
+    below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WASI_SOCKETS_CONTROL", str(tmp_path / below))
+    for create in (False, True):
+        with pytest.raises(ControlDirectoryError, match="name another directory in WASI_SOCKETS_CONTROL"):
+            control_directory(create=create)
+    with pytest.raises(ControlError, match="name another directory"):
+        hosts()
 
 
 async def ask(path: Path, request: bytes) -> bytes:

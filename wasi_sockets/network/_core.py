@@ -416,8 +416,15 @@ class NetworkCore:
             datagrams: queued datagrams.
 
         Raises:
-            ValueError: for None, which is everything that has no owner; or for an owner that has a limit or sockets.
+            ValueError: for None, which is everything that has no owner; for an owner that has a limit or sockets; or
+                for a negative limit.
+            TypeError: for a limit that is no whole number.
         """
+        for name, most in (("connections", connections), ("buffered", buffered), ("datagrams", datagrams)):
+            if most is not None and (isinstance(most, bool) or not isinstance(most, int)):
+                raise TypeError(f"{name} must be an int, or None for no limit, not {most!r}")
+            if most is not None and most < 0:
+                raise ValueError(f"{name} must be at least 0, not {most}")
         if owner is None:
             raise ValueError("None is no owner")
         if id(owner) in self._registry.budgets or self._registry.owned_by(owner):

@@ -265,9 +265,11 @@ class Network(NetworkCore):
             task_status: for `nursery.start`.
 
         Raises:
-            ValueError: if the port is held already, or `within` is not positive.
+            ValueError: if the port is held already, or none, or `within` is not positive.
         """
         _check_port("port", port)
+        if not 1 <= port <= 65535:
+            raise ValueError(f"port must be in 1..65535, not {port}")
         if not within > 0:
             raise ValueError(f"within must be a positive number of seconds, not {within}")
         await hold(self, port, within, task_status)
