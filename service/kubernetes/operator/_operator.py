@@ -12,6 +12,7 @@ from service.hosting import Host, Workload, WorkloadError
 from service.kubernetes.operator._admission import Allowance, NotAdmittedError, admitted
 from service.kubernetes.operator._api import Api, ApiError, Object
 from service.kubernetes.operator._leases import Lease
+from service.kubernetes.operator._pace import Pace
 from service.kubernetes.operator._status import status_of
 from service.kubernetes.upstream import ApiServerUnavailable, BrokenAnswer
 
@@ -24,6 +25,10 @@ _BETWEEN_LISTS: Final = 1.0
 """Seconds, at least: an API server, or a proxy before it, may end each watch at once."""
 _LEASE_STOP_SECONDS: Final = 3.0
 """For finishing after a lost Lease: less than what is left until another host may take it."""
+
+_STATUS_BURST: Final = 20
+_STATUSES_PER_SECOND: Final = 1.0
+"""Statuses are stored and watched by others: what restarts without end must not be a load on the API server."""
 
 _logger: Final = logging.getLogger("wasi_sockets.kubernetes")
 
@@ -147,6 +152,8 @@ class _Managed:
         self._name: Final[str] = metadata["name"]
         self._resource: Object | None = resource
         self._changed = trio.Event()
+        self._urgent = trio.Event()
+        self._pace: Final = Pace(_STATUS_BURST, _STATUSES_PER_SECOND, trio.current_time())
         self._telling = trio.CancelScope()
         self._workload: Workload | None = None
         self._stopping: Workload | None = None
@@ -166,6 +173,8 @@ class _Managed:
     def want(self, resource: Object | None) -> None:
         """The resource is this now; None: it is gone."""
         self._resource = resource
+        if resource is None:
+            self._urgent.set()
         self.look_again()
 
     def look_again(self) -> None:
@@ -180,9 +189,11 @@ class _Managed:
                 nursery.start_soon(self._keep_lease, self._lease, leasing)
             try:
                 while self._resource is not None:
-                    self._changed = trio.Event()
+                    self._changed, self._urgent = trio.Event(), trio.Event()
                     await self._converge(self._resource)
                     await self._changed.wait()
+                    with trio.move_on_after(self._pace.take(trio.current_time())):
+                        await self._urgent.wait()
             finally:
                 with trio.CancelScope(shield=True):
                     await self._stop(self._operator.stop_within)
@@ -194,8 +205,9 @@ class _Managed:
 
     def _lease_changed(self) -> None:
         if not self._may_run():
-            # Both may wait for longer than others wait for the Lease.
+            # All three may wait for longer than others wait for the Lease.
             self._telling.cancel()
+            self._urgent.set()
             if self._stopping is not None:
                 self._stopping.tell_to_stop(_LEASE_STOP_SECONDS)
         self.look_again()

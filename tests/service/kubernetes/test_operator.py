@@ -13,9 +13,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from service.hosting import Host
 from service.kubernetes.operator import Allowance, ApiError, Operator, _operator, admitted
 from service.kubernetes.operator._leases import DURATION_SECONDS, Lease
+from service.kubernetes.operator._pace import Pace
 from service.spec import WorkloadSpec
 from tests.service.kubernetes.memory_api import MemoryApi
-from wasi_sockets import TcpStream
+from wasi_sockets import Network, TcpStream
 
 WORKLOADS = "/apis/wasi-sockets.dev/v1alpha1/namespaces/shop/workloads"
 ECHO = f"{__name__}:echo"
@@ -122,6 +123,35 @@ async def test_a_resource_that_cannot_even_be_judged_ends_no_other(
         assert accepted["message"] == "this host cannot run it: LookupError, see its log"
         assert "a mistake of the operator's own" in caplog.text
         assert not host.workloads["shop/tasks"].over
+
+
+async def end_at_once(network: Network) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+async def test_what_restarts_without_end_is_told_now_and_then(autojump_clock: MockClock) -> None:
+    task = f"{__name__}:end_at_once"
+    restart = {"when": "always", "backoff": 0.1, "backoff-max": 0.1, "jitter": 0, "budget": "unlimited"}
+    api = MemoryApi()
+    api.put(f"{WORKLOADS}/tasks", resource({"services": {"api": {"task": task, "restart": restart}}}))
+    async with operating(api, allowance=Allowance(python=frozenset({task}))) as host:
+        await trio.sleep(60)
+        (service,) = host.workloads["shop/tasks"].status().services
+        assert service.restarts > 500
+        told = len([each for each in api.calls if each.startswith("PATCH")])
+        assert 20 <= told <= 90
+        gone = trio.current_time()
+        api.delete(f"{WORKLOADS}/tasks")
+        await until(lambda: not host.workloads)
+        assert trio.current_time() == gone
+
+
+def test_a_pace_gives_what_it_has_at_once_and_then_its_rate() -> None:
+    pace = Pace(2, 0.5, 100.0)
+    assert [pace.take(100.0), pace.take(100.0), pace.take(100.0)] == [0, 0, 2]
+    assert pace.take(102.0) == 2
+    assert pace.take(102.0) == 2  # the one before was not waited for
+    assert [pace.take(1000.0) for _ in range(3)] == [0, 0, 2]
 
 
 async def test_a_watch_that_breaks_is_begun_anew_and_nothing_is_missed(autojump_clock: MockClock) -> None:
