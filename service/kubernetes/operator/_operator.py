@@ -119,7 +119,7 @@ class Operator:
     def _update(self, nursery: trio.Nursery, resource: Object) -> str:
         key = _key(resource)
         managed = self._managed.get(key)
-        if managed is None or managed.over:
+        if managed is None:
             managed = self._managed[key] = _Managed(self, resource)
             nursery.start_soon(self._manage, key, managed, name=f"workload {key}")
         else:
@@ -127,11 +127,15 @@ class Operator:
         return key
 
     async def _manage(self, key: str, managed: _Managed) -> None:
-        try:
-            await managed.run()
-        finally:
-            if self._managed.get(key) is managed:
+        while True:
+            try:
+                await managed.run()
+            finally:
                 del self._managed[key]
+            if managed.resource is None:
+                return
+            # It came back while what it described was stopped.
+            managed = self._managed[key] = _Managed(self, managed.resource)
 
     async def _follow_events(self) -> None:
         with self.host.events.follow() as events:
@@ -142,15 +146,19 @@ class Operator:
 
 
 class _Managed:
-    """One resource, and the workload that it describes."""
+    """One resource, and the workload that it describes.
+
+    Attributes:
+        resource: as it is; None when it is gone.
+    """
 
     def __init__(self, operator: Operator, resource: Object) -> None:
         metadata = resource["metadata"]
-        self.over = False
+        self.resource: Object | None = resource
         self._operator: Final = operator
         self._namespace: Final[str] = metadata["namespace"]
         self._name: Final[str] = metadata["name"]
-        self._resource: Object | None = resource
+        self._uid: Any = metadata.get("uid")
         self._changed = trio.Event()
         self._urgent = trio.Event()
         self._pace: Final = Pace(_STATUS_BURST, _STATUSES_PER_SECOND, trio.current_time())
@@ -172,9 +180,12 @@ class _Managed:
 
     def want(self, resource: Object | None) -> None:
         """The resource is this now; None: it is gone."""
-        self._resource = resource
+        self.resource = resource
         if resource is None:
             self._urgent.set()
+        elif resource["metadata"].get("uid") != self._uid:
+            # Another one of that name, which has not been told anything yet.
+            self._uid, self._told = resource["metadata"].get("uid"), resource.get("status")
         self.look_again()
 
     def look_again(self) -> None:
@@ -188,16 +199,15 @@ class _Managed:
             if self._lease is not None:
                 nursery.start_soon(self._keep_lease, self._lease, leasing)
             try:
-                while self._resource is not None:
+                while self.resource is not None:
                     self._changed, self._urgent = trio.Event(), trio.Event()
-                    await self._converge(self._resource)
+                    await self._converge(self.resource)
                     await self._changed.wait()
                     with trio.move_on_after(self._pace.take(trio.current_time())):
                         await self._urgent.wait()
             finally:
                 with trio.CancelScope(shield=True):
                     await self._stop(self._operator.stop_within)
-                self.over = True
                 leasing.cancel()
 
     def _may_run(self) -> bool:
@@ -229,9 +239,8 @@ class _Managed:
                 return  # there is something else to be done now
         except (NotAdmittedError, WorkloadError) as error:
             problem = str(error)
-        except (
-            Exception
-        ) as error:  # none is known; the workloads of other resources are to go on all the same
+        # None is known; the workloads of other resources are to go on all the same.
+        except Exception as error:
             _logger.exception("workload %s/%s cannot be run", self._namespace, self._name)
             problem = f"this host cannot run it: {type(error).__name__}, see its log"
         await self._tell(resource, problem)
@@ -246,7 +255,7 @@ class _Managed:
         workload = self._workload
         if workload is None or workload.over or workload.spec != spec:
             await self._stop(self._operator.stop_within)
-            if self._resource is not resource or not self._may_run():
+            if self.resource is not resource or not self._may_run():
                 return False  # stopping took a while
             self._workload = await self._operator.host.start(spec)
         return True
@@ -268,7 +277,8 @@ class _Managed:
         try:
             with trio.CancelScope() as self._telling:
                 await self._operator.api.merge(path, {"status": status})
-                self._told = status
+                if resource["metadata"].get("uid") == self._uid:
+                    self._told = status
         except _FAILURES as error:
             if not (isinstance(error, ApiError) and error.code == 404):  # it is gone, and the watch will tell
                 _logger.warning("the status of workload %s/%s: %s", self._namespace, self._name, error)

@@ -78,6 +78,34 @@ async def test_resources_are_run_changed_and_stopped() -> None:
         await until(lambda: list(host.workloads) == ["shop/other"])
 
 
+async def test_what_comes_back_while_it_is_stopped_is_run_again(autojump_clock: MockClock) -> None:
+    api = MemoryApi()
+    api.put(f"{WORKLOADS}/tasks", serving())
+    async with operating(api, stop_within=100, leases=True) as host:
+        await trio.sleep(5)
+        first = host.workloads["shop/tasks"]
+        async with await first.network.connect_tcp("127.0.0.1", 7):
+            api.delete(f"{WORKLOADS}/tasks")
+            await trio.sleep(1)
+            api.put(f"{WORKLOADS}/tasks", serving(8))
+            await trio.sleep(98)
+            assert host.workloads == {"shop/tasks": first}
+            await trio.sleep(10)
+        assert host.workloads["shop/tasks"].spec.services[0].ports == (8,)
+        assert conditions(api)["Ready"] == "True"
+
+
+async def test_another_resource_of_the_same_name_is_told_its_status() -> None:
+    api = MemoryApi()
+    api.put(f"{WORKLOADS}/tasks", {**serving(), "metadata": {**serving()["metadata"], "uid": "one"}})
+    async with operating(api):
+        await until(lambda: conditions(api).get("Ready") == "True")
+        api.delete(f"{WORKLOADS}/tasks")
+        api.put(f"{WORKLOADS}/tasks", {**serving(), "metadata": {**serving()["metadata"], "uid": "two"}})
+        assert not conditions(api)
+        await until(lambda: conditions(api).get("Ready") == "True")
+
+
 async def test_what_it_tells_does_not_make_it_tell_again() -> None:
     api = MemoryApi()
     api.put(f"{WORKLOADS}/tasks", serving())
