@@ -181,6 +181,8 @@ class _Command(HostCommand):
             try:
                 if before is not None:
                     await before.stop(self.options.grace)
+                if self.signal:
+                    return  # everything was told to stop meanwhile
                 await self.start(spec)
                 self.not_started.discard(name)
             except CommandError as error:

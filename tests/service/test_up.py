@@ -319,6 +319,27 @@ def test_watch_outlives_a_change_of_what_is_told_to_stop(place: Place, guest_fil
         assert process.wait(20) == 0
 
 
+def test_watch_starts_nothing_again_after_a_signal(place: Place) -> None:
+    text = textwrap.dedent(SERVICE) + "publish: ['0:7']\n"
+    place.write("shop.yaml", text)
+    with place.popen(
+        "up", "--json", "--watch", "--grace", "3600", "shop.yaml", stderr=subprocess.PIPE
+    ) as process:
+        running = Running(process)
+        place.started.append(running)
+        running.until(service="api", state="ready")
+        with _connected(place):
+            place.write("shop.yaml", text.replace("ports: [7]", "ports: [7], restart: always"))
+            running.until(service="api", state="stopping")
+            process.send_signal(signal.SIGTERM)
+            if process.stderr is None:
+                raise ValueError("no standard error")
+            for line in process.stderr:
+                if "once more" in line:
+                    break
+        assert process.wait(20) == 0
+
+
 def test_watch_starts_again_what_could_not_be_started(place: Place) -> None:
     text = textwrap.dedent(SERVICE)
     place.write("shop.yaml", text)
