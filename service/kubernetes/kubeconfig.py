@@ -168,7 +168,10 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
 def _tokens(user: Mapping[str, Any], cluster: Mapping[str, Any], exec_plugins: bool) -> TokenSource:
     if user.get("exec"):
         if not exec_plugins:
-            raise ValueError("the user's token comes from a program (exec): switch exec_plugins on to run it")
+            raise ValueError(
+                "the user's token comes from a program (exec), which only load_kubeconfig(exec_plugins=True) runs:"
+                " switch that on, or name a user with a token or a client certificate"
+            )
         return ExecPlugin.of(user["exec"], cluster)
     # In the order of kubectl: the file wins, as what stands beside it may be out of date.
     if user.get("tokenFile"):

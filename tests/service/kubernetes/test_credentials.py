@@ -110,7 +110,7 @@ def test_several_files_are_merged(folder: Folder, monkeypatch: pytest.MonkeyPatc
         ({"user": {"auth-provider": {"name": "x"}}}, "'auth-provider'"),
         ({"user": {"token": "a b"}}, "bearer token"),
         ({"user": {"client-certificate-data": "!", "client-key-data": "!"}}, "no base64"),
-        ({"user": {"exec": {"command": "x"}}}, "switch exec_plugins on"),
+        ({"user": {"exec": {"command": "x"}}}, "or name a user with a token"),
         ({"cluster": {"proxy-url": "http://p"}}, "'proxy-url'"),
         ({"cluster": {"insecure-skip-tls-verify": True}}, "certificate-authority"),
         ({"cluster": {"server": "http://api.example"}}, "plain HTTP"),
