@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -312,3 +313,26 @@ async def test_a_tls_stream_cut_short_is_no_end(network: Network, running: trio.
         with pytest.raises(trio.BrokenResourceError):
             await client.receive_some()
         await client.aclose()
+
+
+async def test_a_resolver_that_does_not_answer_leaves_the_threads_of_others_alone(
+    network: Network, running: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+
+    def unanswered(*_: object, **__: object) -> list[object]:
+        answers.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", unanswered)
+    await running.start(network.forward, 7, ("db.example.com", 5432))
+    try:
+        async with trio.open_nursery() as guests:
+            for _ in range(trio.to_thread.current_default_thread_limiter().total_tokens + 1):
+                guests.start_soon(network.connect_tcp, "127.0.0.1", 7)
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.fail_after(5):
+                await trio.to_thread.run_sync(str)
+            guests.cancel_scope.cancel()
+    finally:
+        answers.set()

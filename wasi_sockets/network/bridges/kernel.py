@@ -35,8 +35,14 @@ CHUNK: Final = 64 * 1024
 # Reads in a row that need not wait, before others get a turn.
 _TURNS: Final = 16
 
+#: Threads that ask the system's resolver at a time. Not trio's own ones: a resolver that does not answer must not keep
+#: those from the rest of the program, which loads components in them.
+_ASKING: Final = 32
+
 _CONNECT_SECONDS: Final = 30.0
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+_asking: Final[trio.lowlevel.RunVar[trio.CapacityLimiter]] = trio.lowlevel.RunVar("wasi_sockets_resolver")
 
 
 def address_of(sockaddr: tuple[object, ...]) -> SocketAddress:
@@ -165,7 +171,7 @@ async def connect_host(host: str, port: int) -> KernelStream:
 
 
 async def resolve(name: str) -> list[IpAddress]:
-    """Ask the system's resolver, in a thread, as trio does.
+    """Ask the system's resolver, in one of a few threads.
 
     Raises:
         socket.gaierror: as from `socket.getaddrinfo`.
@@ -187,7 +193,12 @@ async def resolve(name: str) -> list[IpAddress]:
                 found[ip] = None
         return list(found)
 
-    return await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
+    try:
+        asking = _asking.get()
+    except LookupError:
+        asking = trio.CapacityLimiter(_ASKING)
+        _asking.set(asking)
+    return await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=asking)
 
 
 def listen(address: SocketAddress, backlog: int) -> socket.socket:
