@@ -165,6 +165,8 @@ class _Managed:
         self._telling = trio.CancelScope()
         self._workload: Workload | None = None
         self._stopping: Workload | None = None
+        self._judged: tuple[Any, str] | None = None
+        """The last spec that was looked at, and why it does not run."""
         self._told: Mapping[str, Any] | None = resource.get("status")
         self._lease: Final = (
             Lease(
@@ -233,32 +235,37 @@ class _Managed:
         if not self._may_run():
             await self._stop(_LEASE_STOP_SECONDS)
             return
-        problem = ""
+        wanted = resource.get("spec")
+        runs = self._workload is not None and not self._workload.over
+        # Judging takes its time, and much becomes of services: it is done once.
+        if not runs or self._judged is None or self._judged[0] != wanted:
+            problem = await self._run(resource)
+            if problem is None:
+                return
+            self._judged = wanted, problem
+        await self._tell(resource, self._judged[1])
+
+    async def _run(self, resource: Object) -> str | None:
+        """Have it run as the resource says. What is not admitted leaves what ran before as it is.
+
+        Returns:
+            Why it does not run like that; "" when it does; None when there is something else to be done now.
+        """
         try:
-            if not await self._run(resource):
-                return  # there is something else to be done now
+            spec = admitted(resource, self._operator.allowance)
+            workload = self._workload
+            if workload is None or workload.over or workload.spec != spec:
+                await self._stop(self._operator.stop_within)
+                if self.resource is not resource or not self._may_run():
+                    return None  # stopping took a while
+                self._workload = await self._operator.host.start(spec)
         except (NotAdmittedError, WorkloadError) as error:
-            problem = str(error)
+            return str(error)
         # None is known; the workloads of other resources are to go on all the same.
         except Exception as error:
             _logger.exception("workload %s/%s cannot be run", self._namespace, self._name)
-            problem = f"this host cannot run it: {type(error).__name__}, see its log"
-        await self._tell(resource, problem)
-
-    async def _run(self, resource: Object) -> bool:
-        """Have it run as the resource says, unless that changes meanwhile; what is not admitted leaves what ran before.
-
-        Returns:
-            False when it changed.
-        """
-        spec = admitted(resource, self._operator.allowance)
-        workload = self._workload
-        if workload is None or workload.over or workload.spec != spec:
-            await self._stop(self._operator.stop_within)
-            if self.resource is not resource or not self._may_run():
-                return False  # stopping took a while
-            self._workload = await self._operator.host.start(spec)
-        return True
+            return f"this host cannot run it: {type(error).__name__}, see its log"
+        return ""
 
     async def _stop(self, within: float) -> None:
         workload, self._workload = self._workload, None

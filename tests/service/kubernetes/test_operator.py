@@ -157,7 +157,16 @@ async def end_at_once(network: Network) -> None:
     await trio.lowlevel.checkpoint()
 
 
-async def test_what_restarts_without_end_is_told_now_and_then(autojump_clock: MockClock) -> None:
+async def test_what_restarts_without_end_is_told_now_and_then(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[Any] = []
+
+    def judging(resource: Any, allowance: Allowance) -> WorkloadSpec:
+        judged.append(resource["spec"])
+        return admitted(resource, allowance)
+
+    monkeypatch.setattr(_operator, "admitted", judging)
     task = f"{__name__}:end_at_once"
     restart = {"when": "always", "backoff": 0.1, "backoff-max": 0.1, "jitter": 0, "budget": "unlimited"}
     api = MemoryApi()
@@ -168,6 +177,7 @@ async def test_what_restarts_without_end_is_told_now_and_then(autojump_clock: Mo
         assert service.restarts > 500
         told = len([each for each in api.calls if each.startswith("PATCH")])
         assert 20 <= told <= 90
+        assert len(judged) == 1
         gone = trio.current_time()
         api.delete(f"{WORKLOADS}/tasks")
         await until(lambda: not host.workloads)
