@@ -32,6 +32,8 @@ _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,30}")
 _BASED: Final = re.compile(r"0o[0-7]{1,30}|0x[0-9a-fA-F]{1,30}")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})?")
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
 _TEXT_TAGS: Final = ("tag:yaml.org,2002:str", "!")
 _PLAIN_TAGS: Final = {"tag:yaml.org,2002:map": "mapping", "tag:yaml.org,2002:seq": "list"}
 
@@ -256,6 +258,8 @@ class _Reader:
 
     def _scalar(self, event: Any, line: int) -> Item:
         text: str = event.value
+        if _SURROGATE.search(text):  # by an escape in quotes: a guest could be given it in no form
+            self._findings.problem(line, "", f"{text[:60]!a} holds half a character (U+D800 to U+DFFF)")
         if event.tag is not None:
             if event.tag not in _TEXT_TAGS:
                 self._findings.problem(line, "", f"the tag {event.tag} means nothing here")

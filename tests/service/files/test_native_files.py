@@ -301,6 +301,7 @@ def test_a_problem_is_told_with_its_line(entry: str, message: str) -> None:
         ("a: 1\n<<: {}\n<<: {}", "3: the key '<<' is there twice, first in line 2"),
         ('name: a\n"<<": {}', "2: unknown key '<<' in a workload"),
         ("[a]: 1", "1: a key is text, not a list"),
+        ('name: a\nx-a: "\\ud800"', "2: '\\ud800' holds half a character (U+D800 to U+DFFF)"),
         ("\n" + "[" * 40, "2: nested deeper than 32"),
         ("a: b\nc: \0", "2: the control character U+0000 may not stand here"),
         (b"a: b\nc: \xe9t\xe9", "2: not UTF-8: the byte 0xe9 stands for no character; save the file as UTF-8"),
