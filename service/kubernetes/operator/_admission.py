@@ -6,6 +6,7 @@
 3. What leads out of the workload's network, or into it, only where the operator allows that.
 4. Nothing of the host's environment.
 5. Of memory and processor time no more than the operator gives a component; that much where they say nothing.
+6. No restarts one upon the other: each is work for the host.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ _LONGEST: Final = 64 * 1024
 
 _LONGEST_MESSAGE: Final = 2000
 """Characters: it goes to the status, and a spec of many mistakes has as many messages."""
+
+_LEAST_WAIT: Final = 0.05
+"""Seconds before a restart, whatever its random part comes to."""
 
 _RESERVED: Final = ("name", "namespace", "apiVersion", "kind")
 
@@ -113,7 +117,13 @@ def _check_network(spec: WorkloadSpec, allowance: Allowance) -> None:
 
 
 def _check(service: ServiceSpec | ComponentSpec, allowance: Allowance) -> None:
-    code = service.code
+    restart, code = service.restart, service.code
+    least = min(restart.backoff, restart.backoff_max) * (1 - restart.jitter)
+    if restart.when != "never" and least < _LEAST_WAIT:
+        raise NotAdmittedError(
+            f"{service.name}: its restarts may come after {least:g} s; this host wants {_LEAST_WAIT:g} s or more,"
+            " which a backoff of 100ms gives"
+        )
     if not isinstance(code, ComponentCode):
         if code.target not in allowance.python:
             raise NotAdmittedError(

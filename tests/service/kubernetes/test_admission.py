@@ -158,6 +158,29 @@ def test_a_component_has_no_more_memory_and_processor_time_than_the_host_gives()
             limits(**asked)
 
 
+@pytest.mark.parametrize(
+    ("restart", "good"),
+    [
+        ("always", True),
+        ({"when": "always", "backoff": "50ms", "jitter": 0, "budget": "unlimited"}, True),
+        ({"when": "never", "backoff": 0}, True),
+        ({"backoff": 0}, False),
+        ({"backoff-max": 0}, False),
+        ({"jitter": 1}, False),
+    ],
+)
+def test_restarts_come_one_after_the_other(restart: Any, good: bool) -> None:
+    for parts in ("services", "components"):
+        spec = {parts: {"api": {"image": "e.com/a:1", "restart": restart}}}
+        if good:
+            admitted(resource(spec), Allowance(registries=ANYWHERE))
+        else:
+            with pytest.raises(
+                NotAdmittedError, match=r"api: its restarts may come after 0 s; this host wants 0\.05 s"
+            ):
+                admitted(resource(spec), Allowance(registries=ANYWHERE))
+
+
 def nested(depth: int) -> dict[str, Any]:
     inner: dict[str, Any] = {}
     for _ in range(depth):
