@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from wasi_sockets.engine import clock as clock_module
+from wasi_sockets.engine import timerfd
 from wasi_sockets.engine.clock import Alarm, GuestClock, clock_is_virtual, shared_alarm
 
 
@@ -27,7 +28,7 @@ def record(log: list[str], name: str) -> Callable[[], None]:
 
 
 def test_deadlines_come_in_order_and_once(alarm: Alarm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock_module, "_timerfd_settime", None)
+    monkeypatch.setattr(timerfd, "timerfd_settime", None)
     log: list[str] = []
     for deadline, name in ((30, "c"), (10, "a"), (20, "b")):
         alarm.add(deadline, record(log, name))
@@ -44,7 +45,7 @@ def test_deadlines_come_in_order_and_once(alarm: Alarm, monkeypatch: pytest.Monk
 def test_cancelled_deadlines_do_not_come_and_take_no_room(
     alarm: Alarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clock_module, "_timerfd_settime", None)
+    monkeypatch.setattr(timerfd, "timerfd_settime", None)
     log: list[str] = []
     kept = alarm.add(50, record(log, "kept"))
     for number in range(10_000):
@@ -59,7 +60,7 @@ def test_cancelled_deadlines_do_not_come_and_take_no_room(
 
 def test_the_timer_is_set_for_the_earliest(alarm: Alarm, monkeypatch: pytest.MonkeyPatch) -> None:
     settings: list[int] = []
-    monkeypatch.setattr(clock_module, "_timerfd_settime", lambda *_: settings.append(alarm._armed))
+    monkeypatch.setattr(timerfd, "timerfd_settime", lambda *_: settings.append(alarm._armed))
     alarm.add(100, lambda: None)
     alarm.add(200, lambda: None)
     alarm.add(50, lambda: None)
@@ -76,7 +77,7 @@ async def test_a_run_has_one_alarm_or_none(autojump_clock: trio.testing.MockCloc
 async def test_the_real_clock_has_an_alarm_where_the_kernel_has_timers() -> None:
     assert not clock_is_virtual()
     assert shared_alarm() is shared_alarm()
-    assert (shared_alarm() is not None) == (clock_module._timerfd_create is not None)
+    assert (shared_alarm() is not None) == (timerfd.timerfd_create is not None)
 
 
 async def test_without_a_timerfd_trio_does_it(monkeypatch: pytest.MonkeyPatch) -> None:

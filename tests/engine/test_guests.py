@@ -19,7 +19,7 @@ from tests.engine.wat_guest import component as guest_text
 from tests.engine.wat_guest import item
 from wasi_sockets.component.types import FunctionType
 from wasi_sockets.engine import add_to_linker, config, engine_settings, instantiate
-from wasi_sockets.engine.engines import Ticker, engine_state
+from wasi_sockets.engine.engines import engine_state
 from wasi_sockets.errors import GuestBusyError, GuestClosedError
 
 GUEST = guest_text(
@@ -192,29 +192,13 @@ async def test_a_spinning_guest_is_preempted_after_the_ticker_slept(run: Run, en
     assert ticker is not None
     async with run(GUEST, ITEMS, functions()) as guest:
         with trio.fail_after(30):
-            while not ticker.idle:
+            while ticker.due:
                 await trio.lowlevel.checkpoint()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(guest.call, "spin")
             for _ in range(5):
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
-
-
-def test_a_ticker_ends_with_its_last_guest(engine: Engine) -> None:
-    ticker = Ticker(0.0001, {}, linger=0.0001)
-    ticker.acquire(engine)
-    ticker.acquire(engine)
-    thread = ticker.thread
-    assert thread is not None
-    ticker.release()
-    assert thread.is_alive()
-    ticker.release()
-    thread.join(30)
-    assert not thread.is_alive()
-    ticker.acquire(engine)
-    assert ticker.thread is not thread
-    ticker.release()
 
 
 async def test_a_second_call_is_refused_while_one_runs(run: Run) -> None:

@@ -6,22 +6,18 @@ for stock pollables starts at 50 microseconds), so on Linux each trio run has on
 
 from __future__ import annotations
 
-import ctypes
 import heapq
 import os
-import sys
 import time
 from collections.abc import Callable
 
 import trio
 
+from wasi_sockets.engine import timerfd
 from wasi_sockets.engine.protocols import Waitable
 
 __all__ = ["Alarm", "Entry", "GuestClock", "clock_is_virtual", "shared_alarm"]
 
-_NANOSECONDS = 1_000_000_000
-_CLOCK_MONOTONIC = 1
-_ABSOLUTE = 1
 _EARLY = 400_000
 """Nanoseconds before a deadline that is further away, at which the timer goes off first."""
 
@@ -50,7 +46,6 @@ class Alarm:
         self._heap: list[Entry] = []
         self._cancelled = 0
         self._armed = 0  # the deadline the timerfd is set to, 0 for none
-        self._setting = (ctypes.c_long * 4)()
 
     def add(self, deadline: int, wake: Callable[[], None]) -> Entry:
         """Have `wake` called at `deadline`, in nanoseconds, or at once when that has passed."""
@@ -103,29 +98,15 @@ class Alarm:
             os.close(self._descriptor)
 
     def _arm(self, deadline: int) -> None:
-        deadline = max(deadline, 1)  # a setting of zero would disarm
+        deadline = max(deadline, 1)  # 0 means that it is not set
         # A processor that has slept long takes a few hundred microseconds to be back. So a long wait is ended a
         # little early, and what is left is a short one.
         if deadline - time.monotonic_ns() > 2 * _EARLY:
             deadline -= _EARLY
         self._armed = deadline
-        self._setting[2], self._setting[3] = divmod(deadline, _NANOSECONDS)
-        if _timerfd_settime is not None:
-            _timerfd_settime(self._descriptor, _ABSOLUTE, ctypes.addressof(self._setting), None)
+        timerfd.set_timer(self._descriptor, deadline)
 
 
-def _timerfd() -> tuple[Callable[..., int], Callable[..., int]] | tuple[None, None]:
-    if not sys.platform.startswith("linux"):
-        return None, None
-    # os.timerfd_create exists from Python 3.13 only.
-    library = ctypes.CDLL(None, use_errno=True)
-    create, settime = library.timerfd_create, library.timerfd_settime
-    create.argtypes = [ctypes.c_int, ctypes.c_int]
-    settime.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
-    return create, settime
-
-
-_timerfd_create, _timerfd_settime = _timerfd()
 _run_alarm: trio.lowlevel.RunVar[Alarm | None] = trio.lowlevel.RunVar("wasi_sockets alarm")
 
 
@@ -142,8 +123,8 @@ def shared_alarm() -> Alarm | None:
     except LookupError:
         pass
     alarm = None
-    if _timerfd_create is not None and not clock_is_virtual():
-        descriptor = _timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+    if timerfd.timerfd_create is not None and not clock_is_virtual():
+        descriptor = timerfd.timerfd_create(timerfd.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
         if descriptor >= 0:
             alarm = Alarm(descriptor)
             trio.lowlevel.spawn_system_task(alarm.run, name="wasi_sockets alarm")

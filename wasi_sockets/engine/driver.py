@@ -230,8 +230,8 @@ class Guest:
 
         def poll_once() -> bool:
             running[context] = state
-            if ticker is not None and ticker.idle:
-                ticker.wake()
+            if ticker is not None and not ticker.due:
+                ticker.arm()
             try:
                 return poll(address)
             finally:
@@ -263,6 +263,8 @@ class Guest:
                     clock.late = False
                     write_result(state.result_slot, value)
                     state.flag.set()
+                if ticker is not None:
+                    ticker.put_off()
             done = poll_once()
         if not parked:
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -405,8 +407,8 @@ class _Turn:
         guest = self._guest
         state, engine = guest._state, guest._engine
         engine.running[guest._context] = self._callbacks
-        if engine.ticker is not None and engine.ticker.idle:
-            engine.ticker.wake()
+        if engine.ticker is not None and not engine.ticker.due:
+            engine.ticker.arm()
         done = False
         share = guest._share
         address = self._future.address
