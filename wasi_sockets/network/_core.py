@@ -138,7 +138,7 @@ class NetworkCore:
         if self._border.concerns and not bridge:
             self._border.admit("bind", address, owner)
         reservation = ports.reserve(ip, port, owner)
-        self._registry.add(reservation)
+        reservation.enlist()
         return reservation
 
     def start_listen(self, reservation: PortReservation, backlog: int = DEFAULT_BACKLOG) -> TcpBacklog:

@@ -217,7 +217,8 @@ class Pipe:
         """The reader is gone. What is queued is dropped."""
         if not self.broken:
             self.broken = True
-            self._drop_queue()
+            if self.buffered:
+                self._drop_queue()
             self._changed()
 
     def discard(self) -> None:

@@ -41,10 +41,15 @@ class _FreePorts:
         self._next = _FULL_NEXT[:]
         self._previous = _FULL_PREVIOUS[:]
 
-    def first(self) -> int | None:
-        """The port to take next, None if there is none."""
-        place = self._next[_COUNT]
-        return None if place == _COUNT else place + _FIRST
+    def take(self) -> int | None:
+        """Remove the port to take next, None if there is none."""
+        following = self._next
+        place = following[_COUNT]
+        if place == _COUNT:
+            return None
+        after = following[_COUNT] = following[place]
+        self._previous[after] = _COUNT
+        return place + _FIRST
 
     def remove(self, port: int) -> None:
         """`port` is taken; it must be in the list."""
@@ -72,18 +77,26 @@ class PortReservation(Endpoint):
 
     Attributes:
         address: with the actual port, also where port 0 was asked for.
+        listed: it is in the registry, being nobody's.
         taken: somebody has taken it over.
         released: nothing is held any more.
         listener: who accepts connections here, if anybody.
         endpoint: who receives datagrams here, if anybody.
     """
 
-    __slots__ = ("_table", "address", "endpoint", "listener", "released", "taken")
+    __slots__ = ("_key", "_table", "address", "endpoint", "listed", "listener", "released", "taken")
 
-    def __init__(self, table: PortTable, registry: Registry, address: SocketAddress, owner: object) -> None:
-        super().__init__(registry, owner)
+    def __init__(
+        self, table: PortTable, registry: Registry, address: SocketAddress, key: int, owner: object
+    ) -> None:
+        # Not by way of `Endpoint.__init__`, as every connect makes one.
+        self._registry = registry
+        self.owner = owner
+        self.created = registry.clock()
         self._table: Final = table
+        self._key: Final = key
         self.address: Final = address
+        self.listed = False
         self.taken = False
         self.released = False
         self.listener: ConnectTarget | None = None
@@ -114,13 +127,19 @@ class PortReservation(Endpoint):
         if self.taken or self.released:
             raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: {self}")
         self.taken = True
-        self._registry.remove(self)
+        if self.listed:
+            self._registry.remove(self)
 
     def free(self) -> None:
         """Give the port back; for whoever took it over. Idempotent."""
         if not self.released:
             self.released = True
-            self._table.give_back(self)
+            self._table.give_back(self.address.port, self._key)
+
+    def enlist(self) -> None:
+        """Let it be found in the registry until somebody takes it over."""
+        self.listed = True
+        self._registry.add(self)
 
     def describe(self, now: float) -> SocketRecord:
         protocol = self._table.protocol
@@ -131,6 +150,9 @@ class ForeignAddress(PortReservation):
     """The address of a peer outside, in place of a reservation: it is nobody's here, so it conflicts with nothing."""
 
     __slots__ = ()
+
+    def __init__(self, table: PortTable, registry: Registry, address: SocketAddress, owner: object) -> None:
+        super().__init__(table, registry, address, int(address.ip) << 16 | address.port, owner)
 
     def free(self) -> None:
         """Nobody answers for it any more. Idempotent."""
@@ -170,12 +192,10 @@ class PortTable:
         """
         number = int(ip)
         if port == 0:
-            free = self._free_ports()
-            found = free.first()
+            found = (self._free or self._free_ports()).take()
             if found is None:
                 raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
             port = found
-            free.remove(port)
             self._uses[port] = 1
         else:
             uses = self._uses.get(port, 0)
@@ -186,21 +206,19 @@ class PortTable:
             elif port in EPHEMERAL_PORTS:
                 self._free_ports().remove(port)
             self._uses[port] = uses + 1
-        reservation = PortReservation(self, self._registry, SocketAddress(ip, port), owner)
-        self._by_address[number << 16 | port] = reservation
+        key = number << 16 | port
+        reservation = PortReservation(self, self._registry, SocketAddress(ip, port), key, owner)
+        self._by_address[key] = reservation
         return reservation
 
-    def give_back(self, reservation: PortReservation) -> None:
+    def give_back(self, port: int, key: int) -> None:
         """Free what `reserve` gave; for `PortReservation.free` only, which calls it once."""
-        ip, port = reservation.address
-        del self._by_address[int(ip) << 16 | port]
-        uses = self._uses[port]
+        del self._by_address[key]
+        uses = self._uses.pop(port)
         if uses > 1:
             self._uses[port] = uses - 1
-            return
-        del self._uses[port]
-        if port in EPHEMERAL_PORTS:
-            self._free_ports().append(port)
+        elif port in EPHEMERAL_PORTS:
+            (self._free or self._free_ports()).append(port)
 
     def find(self, ip: IpAddress, port: int) -> PortReservation | None:
         """Who is reached at `ip` and `port`: a reservation of that address, or of the wildcard."""
