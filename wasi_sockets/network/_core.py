@@ -16,6 +16,7 @@ from wasi_sockets.network._address import (
     IpAddress,
     SocketAddress,
     is_loopback,
+    is_loopback_number,
     parse_ip,
 )
 from wasi_sockets.network._border import Border
@@ -188,35 +189,37 @@ class NetworkCore:
         ip, port = remote
         if not 0 <= port <= 65535:
             raise ValueError(f"port must be in 0..65535, not {port}")
-        if not int(ip):
+        version, number = ip.version, int(ip)  # once: both are calls
+        if not number:
             # As on Linux, where connecting to the wildcard address is connecting to this host: to the socket's own
             # address, if it has one.
             own = None if reservation is None else reservation.address.ip
-            ip = own if own is not None and int(own) and own.version == ip.version else LOOPBACK[ip.version]
+            ip = own if own is not None and int(own) and own.version == version else LOOPBACK[version]
             remote = SocketAddress(ip, port)
+            number = int(ip)
         border = self._border
         target: ConnectTarget | None = None
         if owner is None and reservation is not None:
             owner = reservation.owner
         if self._registry.budgets:
             admit_connection(self._registry.budgets, owner)
-        if not is_loopback(ip):
+        if not is_loopback_number(number, version):
             target = border.leave("connect", remote, owner).connects
         elif border.concerns:
             border.admit("connect", remote, owner)
-        ports = self._ports["tcp", ip.version]
+        ports = self._ports["tcp", version]
         if reservation is None:
             try:
                 # 127.0.0.1 also towards 127.0.0.2, as Linux chooses the source address.
-                reservation = ports.reserve(LOOPBACK[ip.version], 0, owner)
+                reservation = ports.reserve(LOOPBACK[version], 0, owner)
             except OSError as error:
                 raise _os_error(errno.EADDRNOTAVAIL, "no ephemeral port is free") from error
         else:
             if reservation.protocol != "tcp":
                 raise ValueError(f"not a TCP port: {reservation}")
-            if reservation.address.ip.version != ip.version:
+            if reservation.address.ip.version != version:
                 raise _os_error(errno.EAFNOSUPPORT, remote)
-        if target is None and (found := ports.find(ip, port)) is not None:
+        if target is None and (found := ports.find_number(number, port)) is not None:
             target = found.listener
             if border.concerns and not border.permits("accept", reservation.address, port, found.owner):
                 return ConnectAttempt(self._registry, owner, reservation, remote, None)

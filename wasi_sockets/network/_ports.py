@@ -44,7 +44,7 @@ class _FreePorts:
     def take(self) -> int | None:
         """Remove the port to take next, None if there is none."""
         following = self._next
-        place = following[_COUNT]
+        place: int = following[_COUNT]
         if place == _COUNT:
             return None
         after = following[_COUNT] = following[place]
@@ -77,6 +77,7 @@ class PortReservation(Endpoint):
 
     Attributes:
         address: with the actual port, also where port 0 was asked for.
+        key: the address as a number and the port, `ip << 16 | port`.
         listed: it is in the registry, being nobody's.
         taken: somebody has taken it over.
         released: nothing is held any more.
@@ -84,7 +85,7 @@ class PortReservation(Endpoint):
         endpoint: who receives datagrams here, if anybody.
     """
 
-    __slots__ = ("_key", "_table", "address", "endpoint", "listed", "listener", "released", "taken")
+    __slots__ = ("_table", "address", "endpoint", "key", "listed", "listener", "released", "taken")
 
     def __init__(
         self, table: PortTable, registry: Registry, address: SocketAddress, key: int, owner: object
@@ -94,7 +95,7 @@ class PortReservation(Endpoint):
         self.owner = owner
         self.created = registry.clock()
         self._table: Final = table
-        self._key: Final = key
+        self.key: Final = key
         self.address: Final = address
         self.listed = False
         self.taken = False
@@ -134,7 +135,7 @@ class PortReservation(Endpoint):
         """Give the port back; for whoever took it over. Idempotent."""
         if not self.released:
             self.released = True
-            self._table.give_back(self.address.port, self._key)
+            self._table.give_back(self.address.port, self.key)
 
     def enlist(self) -> None:
         """Let it be found in the registry until somebody takes it over."""
@@ -222,8 +223,12 @@ class PortTable:
 
     def find(self, ip: IpAddress, port: int) -> PortReservation | None:
         """Who is reached at `ip` and `port`: a reservation of that address, or of the wildcard."""
+        return self.find_number(int(ip), port)
+
+    def find_number(self, number: int, port: int) -> PortReservation | None:
+        """As `find`, for an address as a number."""
         by_address = self._by_address
-        return by_address.get(int(ip) << 16 | port) or by_address.get(port)
+        return by_address.get(number << 16 | port) or by_address.get(port)
 
     def reserve_foreign(self, ip: IpAddress, port: int, owner: object) -> PortReservation:
         """Let a bridge answer for an address that is not the network's own. It conflicts with no other.

@@ -455,14 +455,17 @@ class ConnectAttempt(Endpoint):
         remote_address: SocketAddress,
         target: ConnectTarget | None,
     ) -> None:
-        super().__init__(registry, owner)
+        # Not by way of `Endpoint.__init__`, as for connections.
+        self._registry = registry
+        self.owner = owner
+        self.created = registry.clock()
         self.state: ConnectState = "pending"
         self.done: Final = Waiters()
         self.connection: TcpConnection | None = None
         self.remote_address: Final = remote_address
         self.opener_context: Final = contextvars.copy_context()
         local = reservation.address
-        if not int(local.ip):
+        if not reservation.key >> 16:  # a wildcard
             local = SocketAddress(LOOPBACK[local.ip.version], local.port)
         self.local_address: Final = local
         self._reservation: Final = reservation
