@@ -39,7 +39,8 @@ def early_streams(guest: GuestState, item: Item) -> Callable[[Any], int] | None:
     finish = guest.functions.get((item.interface, item.name.replace("[method]", "[early]")))
     if finish is None:
         return None
-    add = guest.table(item.realm).add
+    table = guest.table(item.realm)
+    add_input, add_output = table.adder(INPUT_STREAM), table.adder(OUTPUT_STREAM)
     make: Callable[[Any], tuple[Any, Any] | None] = finish
 
     def answer(socket: Any) -> int:
@@ -47,8 +48,8 @@ def early_streams(guest: GuestState, item: Item) -> Callable[[Any], int] | None:
         if streams is None:
             return 0
         incoming, outgoing = streams
-        handles = add(INPUT_STREAM, incoming) & _HANDLE
-        handles |= (add(OUTPUT_STREAM, outgoing) & _HANDLE) << _HANDLE_BITS
+        handles = add_input(incoming) & _HANDLE
+        handles |= (add_output(outgoing) & _HANDLE) << _HANDLE_BITS
         return _PRESENT | _PERMITS.get(outgoing.permit(), 0) | handles
 
     return answer

@@ -254,26 +254,35 @@ def _memory_number(item: Item) -> int:
 
 # ---------------------------------------------------------------- drops and traps
 def _drop(guest: GuestState, item: Item) -> Call:
-    table = guest.table(item.realm)
+    drop = _dropper(guest, item)
+
+    def call(_pages: int, handle: int) -> int:
+        drop(handle)
+        return 0
+
+    return call
+
+
+def _dropper(guest: GuestState, item: Item) -> Callable[[int], None]:
     resource = item.resource or ""
+    remove = guest.table(item.realm).remover(resource)
     interface, _, name = resource.rpartition(".")
     dropped = guest.functions.get((interface, f"[resource-drop]{name}"))
 
-    def drop(_pages: int, handle: int) -> int:
-        target = table.remove(resource, handle)
+    def drop(handle: int) -> None:
+        target = remove(handle)
         if dropped is not None:
             dropped(target)
         else:
             close = getattr(target, "close", None)
             if close is not None:
                 close()
-        return 0
 
     return drop
 
 
 def _drops(guest: GuestState, item: Item) -> Call:
-    known: dict[int, Call] = {}
+    known: dict[int, Callable[[int], None]] = {}
 
     def drops(_pages: int, *codes: int) -> int:
         for code in codes:
@@ -282,17 +291,17 @@ def _drops(guest: GuestState, item: Item) -> Call:
                 drop = known.get(number)
                 if drop is None:
                     drop = known[number] = _drop_of(guest, number, item.realm)
-                drop(0, code & _MASK)
+                drop(code & _MASK)
         return 0
 
     return drops
 
 
-def _drop_of(guest: GuestState, number: int, realm: int) -> Call:
+def _drop_of(guest: GuestState, number: int, realm: int) -> Callable[[int], None]:
     item = guest.item(number)
     if item is None or item.resource is None or item.realm != realm:
         raise GuestTrap(f"the component's table is inconsistent: item {number} drops nothing here")
-    return _drop(guest, item)
+    return _dropper(guest, item)
 
 
 def _trap(guest: GuestState, _item: Item) -> Call:

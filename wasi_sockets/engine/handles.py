@@ -43,11 +43,13 @@ class HandleTable:
     """
 
     __slots__ = (
+        "_adders",
         "_children",
         "_entries",
         "_free",
         "_generations",
         "_limit",
+        "_removers",
         "inputs",
         "others",
         "outputs",
@@ -64,6 +66,8 @@ class HandleTable:
         self._free: deque[int] = deque()
         self._generations: list[int] = []
         self._limit = limit
+        self._adders: dict[str, Callable[[object], int]] = {}
+        self._removers: dict[str, Callable[[int], Any]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -74,30 +78,37 @@ class HandleTable:
         Raises:
             GuestTrap: the table is full, as a stock host's "resource table has no free keys".
         """
-        # Oldest first: the longer an index rests, the longer a stale handle is recognised.
-        if self._free:
-            index = self._free.popleft()
-            generation = self._generations[index]
-        else:
-            index = len(self._generations)
-            if index >= self._limit:
-                raise GuestTrap(f"resource table has no free keys: the guest holds {index} handles")
-            self._generations.append(0)
-            generation = 0
-        handle = VIRTUAL | generation << 20 | index
-        parent = getattr(target, "parent", None)
-        self._entries[handle] = (resource, target, parent)
-        # Not a method: half of what opening a connection takes here would be calls.
-        if resource == INPUT_STREAM:
-            self.inputs[handle] = target
-        elif resource == OUTPUT_STREAM:
-            self.outputs[handle] = target
-        else:
-            self.others[handle] = target
-        if parent is not None:
-            key = id(parent)
-            self._children[key] = self._children.get(key, 0) + 1
-        return handle
+        return self.adder(resource)(target)
+
+    def adder(self, resource: str) -> Callable[[object], int]:
+        """`add` for one type of resources: opening a connection consists of little else, so nothing is looked up."""
+        known = self._adders.get(resource)
+        if known is not None:
+            return known
+        entries, children, targets = self._entries, self._children, self._targets(resource)
+        free, generations, limit = self._free, self._generations, self._limit
+
+        def add(target: object) -> int:
+            # Oldest first: the longer an index rests, the longer a stale handle is recognised.
+            if free:
+                index = free.popleft()
+                handle = VIRTUAL | generations[index] << 20 | index
+            else:
+                index = len(generations)
+                if index >= limit:
+                    raise GuestTrap(f"resource table has no free keys: the guest holds {index} handles")
+                generations.append(0)
+                handle = VIRTUAL | index
+            parent = getattr(target, "parent", None)
+            entries[handle] = (resource, target, parent)
+            targets[handle] = target
+            if parent is not None:
+                key = id(parent)
+                children[key] = children.get(key, 0) + 1
+            return handle
+
+        self._adders[resource] = add
+        return add
 
     def get(self, resource: str, handle: int) -> Any:
         """The object behind a handle, which must be of the given resource type.
@@ -116,34 +127,47 @@ class HandleTable:
         Raises:
             GuestTrap: as for `get`; or the object has children in this table.
         """
-        entry = self._entries.get(handle)
-        if entry is None or entry[0] != resource:
-            raise self.unknown(handle, resource)
-        target = entry[1]
-        children = self._children
-        if children and id(target) in children:
-            raise GuestTrap("resource has children")
-        del self._entries[handle]
-        if resource == INPUT_STREAM:
-            del self.inputs[handle]
-        elif resource == OUTPUT_STREAM:
-            del self.outputs[handle]
-        else:
-            del self.others[handle]
-        parent = entry[2]
-        if parent is not None:
-            key = id(parent)
-            left = children.get(key, 0) - 1
-            if left > 0:
-                children[key] = left
-            else:
-                children.pop(key, None)
-        index = handle & _INDEX
-        self._generations[index] = (self._generations[index] + 1) % _GENERATIONS
-        self._free.append(index)
-        return target
+        return self.remover(resource)(handle)
 
-    def unknown(self, handle: int, resource: str = "resource") -> GuestTrap:
+    def remover(self, resource: str) -> Callable[[int], Any]:
+        """`remove` for one type of resources, as `adder`."""
+        known = self._removers.get(resource)
+        if known is not None:
+            return known
+        entries, children, targets = self._entries, self._children, self._targets(resource)
+        free, generations = self._free, self._generations
+        unknown = self.unknown
+
+        def remove(handle: int) -> Any:
+            entry = entries.get(handle)
+            if entry is None or entry[0] != resource:
+                raise unknown(handle, resource)
+            _, target, parent = entry
+            if children and id(target) in children:
+                raise GuestTrap("resource has children")
+            del entries[handle], targets[handle]
+            if parent is not None:
+                key = id(parent)
+                left = children.get(key, 0) - 1
+                if left > 0:
+                    children[key] = left
+                else:
+                    children.pop(key, None)
+            index = handle & _INDEX
+            generations[index] = (generations[index] + 1) % _GENERATIONS
+            free.append(index)
+            return target
+
+        self._removers[resource] = remove
+        return remove
+
+    def _targets(self, resource: str) -> dict[int, Any]:
+        if resource == INPUT_STREAM:
+            return self.inputs
+        return self.outputs if resource == OUTPUT_STREAM else self.others
+
+    @staticmethod
+    def unknown(handle: int, resource: str = "resource") -> GuestTrap:
         """The error for a handle that does not stand for what the guest says."""
         kind = "the shim's" if handle & _SHIM_OWNED else "stale, forged or of another type"
         return GuestTrap(f"unknown handle index {handle:#x} for {resource.rpartition('.')[2]}: {kind}")
