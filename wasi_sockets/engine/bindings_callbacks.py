@@ -70,8 +70,8 @@ _strlen = strlen_address()
 _done = Flag()
 _done.set()
 
-_Result = (ctypes.c_uint64 * 2).from_address
-_Continuation = (ctypes.c_uint64 * 3).from_address
+_RESULT = ctypes.c_uint64 * 2
+_CONTINUATION = ctypes.c_uint64 * 3
 _error_new = raw_function("wasmtime_error_new", ctypes.c_void_p, ctypes.c_char_p)
 _bytes_new = raw_function("wasm_byte_vec_new", None, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
 
@@ -93,9 +93,15 @@ _ASYNC = ctypes.CFUNCTYPE(
 )
 
 
+_result_slots: dict[int, memoryview] = {}
+
+
 def write_result(slot: int, value: int) -> None:
     """Write a `u64` component value to the address `slot`."""
-    result = _Result(slot)
+    try:
+        result = _result_slots[slot]
+    except KeyError:
+        result = _view(_result_slots, _RESULT, slot)
     result[0] = _U64
     result[1] = value
 
@@ -142,7 +148,10 @@ def callback(env, context, type_, arguments, count, results, result_count):
 
 _ASYNC_SOURCE = """
 def callback(env, context, type_, arguments, count, results, result_count, error_out, continuation):
-    then = Continuation(continuation)
+    try:
+        then = continuations[continuation]
+    except KeyError:
+        then = view_continuation(continuation)
     then[0] = strlen
     then[1] = done
     try:
@@ -202,26 +211,29 @@ def _view(views: dict[int, memoryview], shape: Any, address: int) -> memoryview:
     """
     if len(views) >= _MAXIMUM_VIEWS:
         views.clear()
-    view = views[address] = memoryview(shape.from_address(address)).cast("B")
+    view = memoryview(shape.from_address(address)).cast("B")
     if shape._type_ is ctypes.c_uint64:
-        view = views[address] = view.cast("Q")
+        view = view.cast("Q")
+    views[address] = view
     return view
 
 
 def _generate(source: str, call: str, count: int, guests: Mapping[int, CallbackGuest]) -> Any:
     blocks: dict[int, memoryview] = {}
     slots: dict[int, memoryview] = {}
+    continuations: dict[int, memoryview] = {}
     namespace: dict[str, Any] = {
         "guests": guests,
         "failed": _failed,
         "WrongShape": _WrongShapeError,
         "Arguments": (ctypes.c_uint64 * (4 * count)).from_address,
-        "Continuation": _Continuation,
+        "continuations": continuations,
+        "view_continuation": partial(_view, continuations, _CONTINUATION),
         "blocks": blocks,
         "view_block": partial(_view, blocks, ctypes.c_uint8 * (_VALUE_SIZE * count)),
         "unpack": struct.Struct("8xQ16x" * count).unpack_from,
         "slots": slots,
-        "view_slot": partial(_view, slots, ctypes.c_uint64 * 2),
+        "view_slot": partial(_view, slots, _RESULT),
         "Word": ctypes.c_uint64.from_address,
         "strlen": _strlen,
         "done": _done.address,

@@ -228,7 +228,9 @@ class GuestState:
     # ------------------------------------------------------------ between a callback and the driver
     def suspend(self, operation: Any, result_slot: int) -> int:
         """Have the guest wait for `operation`. Returns the address of the flag that lets it go on."""
-        if not hasattr(operation, "__await__"):  # what `isinstance` with `Awaitable` asks, in a tenth of the time
+        if not hasattr(
+            operation, "__await__"
+        ):  # what `isinstance` with `Awaitable` asks, in a tenth of the time
             raise TypeError(f"an item answered {type(operation).__name__}, neither a u64 nor an awaitable")
         self.flag.clear()
         self.pending = operation
