@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple, TypeAlias
 
@@ -25,6 +26,9 @@ IpVersion: TypeAlias = int
 
 LOOPBACK: Final[dict[IpVersion, IpAddress]] = {4: IPv4Address("127.0.0.1"), 6: IPv6Address("::1")}
 WILDCARD: Final[dict[IpVersion, IpAddress]] = {4: IPv4Address("0.0.0.0"), 6: IPv6Address("::")}
+
+#: Characters of eight groups of four digits, the last two written as an IPv4 address.
+_LONGEST_LITERAL: Final = 45
 
 
 class SocketAddress(NamedTuple):
@@ -66,6 +70,12 @@ def parse_ip(text: str) -> IpAddress | None:
 
     Scoped IPv6 addresses (``fe80::1%eth0``) are no literals here: a private network has no interfaces.
     """
+    return _parsed(text) if len(text) <= _LONGEST_LITERAL else None
+
+
+# Programs connect to few addresses over and over, and reading one takes longer than half of what connecting does.
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> IpAddress | None:
     try:
         return IPv4Address(text)
     except ValueError:

@@ -178,11 +178,14 @@ class Network(NetworkCore):
         """
         if port.__class__ is not int:
             _check_port("port", port)
-        if isinstance(host, str):
-            addresses = await self.lookup(host, owner=owner)
-        else:
+        if not isinstance(host, str):
             await trio.lowlevel.checkpoint()
             addresses = [host]
+        elif (literal := parse_ip(host)) is not None:
+            await trio.lowlevel.checkpoint()
+            addresses = [literal]
+        else:
+            addresses = await self.lookup(host, owner=owner)
         for ip in addresses[:-1]:
             try:
                 return TcpStream(await self._connect(SocketAddress(ip, port), owner))

@@ -73,7 +73,8 @@ class _Service:
 
     def admit(self) -> None:
         """What connecting does: each connection gets a task, before the connect returns."""
-        while (connection := self._accept()) is not None:
+        accept = self._accept_within_workload if telemetry.tracing else self.backlog.try_accept
+        while (connection := accept()) is not None:
             if self.spare:
                 worker = self.spare.pop()
                 worker.expect(connection)
@@ -92,11 +93,9 @@ class _Service:
         else:
             self.backlog.acceptable.add(self.admit)
 
-    def _accept(self) -> TcpConnection | None:
-        if telemetry.tracing:
-            with telemetry.within_workload(self.workload):  # this runs in the context of whoever connects
-                return self.backlog.try_accept()
-        return self.backlog.try_accept()
+    def _accept_within_workload(self) -> TcpConnection | None:
+        with telemetry.within_workload(self.workload):  # this runs in the context of whoever connects
+            return self.backlog.try_accept()
 
     def take_over(self) -> TcpConnection | None:
         """The connection that has waited longest for its task to run; that task may get another, or none."""
