@@ -30,9 +30,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup guests demo example test coverage real-parts test-real-parts kubernetes test-kubernetes test-matrix \
-        test-oldest test-faults compare lint format types fuzz leaks soak differential bench bench-published bench-kubernetes \
-        bench-telemetry lock news clean
+.PHONY: help setup guests demo example test coverage real-parts test-real-parts kubernetes kubernetes-up test-kubernetes \
+        test-matrix test-oldest test-faults compare lint format types fuzz leaks soak differential bench bench-published \
+        bench-kubernetes bench-telemetry lock news clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -94,6 +94,9 @@ test-real-parts: real-parts ## guests beside real servers and clients; `make tes
 
 kubernetes: $(ENVIRONMENT) ## build kube-apiserver from Debian's sources, and fetch etcd (some minutes, once)
 	@$(BIN)/python tests/kubernetes/parts.py
+
+kubernetes-up: kubernetes ## a Kubernetes API server to try things on, until Ctrl-C; says what to export for it
+	@$(BIN)/python -m tests.kubernetes.by_hand
 
 test-kubernetes: kubernetes ## services beside a real Kubernetes API server, or that of KUBECONFIG
 	@$(BUILD_GUESTS)

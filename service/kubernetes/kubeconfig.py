@@ -73,7 +73,12 @@ def _paths(path: str | os.PathLike[str] | None) -> list[Path]:
         return [Path(path)]
     named = [Path(each) for each in os.environ.get("KUBECONFIG", "").split(os.pathsep) if each]
     if not named:
-        return [Path.home() / ".kube" / "config"]
+        usual = Path.home() / ".kube" / "config"
+        if not usual.exists():
+            raise FileNotFoundError(
+                f"there is no kubeconfig: {usual} is not there; name one in the variable KUBECONFIG"
+            )
+        return [usual]
     there = [each for each in named if each.exists()]
     if not there:
         raise FileNotFoundError(f"no file of KUBECONFIG is there: {', '.join(map(str, named))}")

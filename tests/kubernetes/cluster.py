@@ -143,6 +143,13 @@ class Cluster:
             self._server.wait()
             self._server = None
 
+    def ended(self) -> str:
+        """Which of the two has ended by itself, with its last words; "" while both run."""
+        for name, process in (("etcd", self._etcd), ("kube-apiserver", self._server)):
+            if process is not None and process.poll() is not None:
+                return f"{name} has ended: {self._last_words(name)}"
+        return ""
+
     def stop(self) -> None:
         """Stop all."""
         self.stop_server()
@@ -180,19 +187,22 @@ class Cluster:
 
 
 @contextmanager
-def started(*, audited: bool = False) -> Iterator[Cluster]:
+def started(*, audited: bool = False, directory: Path | None = None) -> Iterator[Cluster]:
     """A new cluster, which is gone after the block.
 
     Args:
         audited: whether it writes down each request.
+        directory: an empty one for its files, which stay; by default a temporary one.
 
     Raises:
         KubernetesMissing: it is not built, or does not start here.
     """
     for name in ("etcd", "kube-apiserver"):
         program(name)
-    with tempfile.TemporaryDirectory(prefix="kubernetes-") as directory:
-        cluster = Cluster(Path(directory), audited)
+    with ExitStack() as stack:
+        if directory is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubernetes-")))
+        cluster = Cluster(directory, audited)
         cluster.prepare()
         try:
             cluster.start_etcd()

@@ -165,7 +165,7 @@ async def _reason(response: Response, pieces: AsyncIterator[bytes]) -> str:
     try:
         return str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        return text[:200].decode("utf-8", "replace")
+        return text[:200].decode("utf-8", "replace").strip()
 
 
 def _target(path: str, query: Mapping[str, str] | None) -> str:

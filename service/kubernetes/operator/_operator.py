@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import trio
@@ -23,6 +25,11 @@ _VERSION: Final = "v1alpha1"
 _WATCH_SECONDS: Final = 300
 _BETWEEN_LISTS: Final = 1.0
 """Seconds, at least: an API server, or a proxy before it, may end each watch at once."""
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 30.0
+_BETWEEN_LOOKS: Final = 5.0
+"""Seconds, while the resource type is not there: somebody who has just applied it waits for this host."""
+_DEFINITION: Final = Path(__file__).parent / "manifests" / "crd.yaml"
 _LEASE_STOP_SECONDS: Final = 3.0
 """For finishing after a lost Lease: less than what is left until another host may take it."""
 
@@ -71,13 +78,14 @@ class Operator:
         self._path: Final = f"/apis/{GROUP}/{_VERSION}/{where}workloads"
         self._query: Final = {"labelSelector": selector} if selector else {}
         self._managed: Final[dict[str, _Managed]] = {}
+        self._pause = _FIRST_PAUSE
+        self._told_missing = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the resources until cancelled. `task_status` is told once it has seen all that there are.
 
-        While the API server is away, what runs goes on.
+        While the API server is away, or does not know the resource type, what runs goes on.
         """
-        pause = 1.0
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_events)
             started = False
@@ -85,17 +93,37 @@ class Operator:
                 began = trio.current_time()
                 try:
                     version = await self._list(nursery)
-                    pause = 1.0
+                    self._pause, self._told_missing = _FIRST_PAUSE, False
                     if not started:
                         started = True
                         task_status.started()
                     await self._watch(nursery, version)
                 except _FAILURES as error:
-                    if not (isinstance(error, ApiError) and error.code == 410):  # that is too old: list anew
-                        _logger.warning("workloads cannot be watched: %s; again in %g s", error, pause)
-                        await trio.sleep(pause)
-                        pause = min(2 * pause, 30.0)
+                    await self._wait_after(error)
                 await trio.sleep_until(began + _BETWEEN_LISTS)
+
+    async def _wait_after(self, error: Exception) -> None:
+        code = error.code if isinstance(error, ApiError) else None
+        if code == 410:
+            return  # the version is too old: list anew
+        if code == 404:
+            self._tell_missing()
+            await trio.sleep(_BETWEEN_LOOKS)
+            return
+        _logger.warning("workloads cannot be watched: %s; again in %g s", error, self._pause)
+        await trio.sleep(self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def _tell_missing(self) -> None:
+        if not self._told_missing:
+            self._told_missing = True
+            _logger.warning(
+                "the API server has no resource type workloads.%s/%s yet; this host goes on looking for it. To add it:"
+                " kubectl apply -f %s",
+                GROUP,
+                _VERSION,
+                shlex.quote(str(_DEFINITION)),
+            )
 
     async def _list(self, nursery: trio.Nursery) -> str:
         listed = await self.api.get(self._path, self._query)

@@ -18,6 +18,7 @@ class MemoryApi(Api):
 
     Attributes:
         away: requests are not answered.
+        missing: the resource type is not there.
         broken: what the next watch raises instead of waiting on.
     """
 
@@ -25,6 +26,7 @@ class MemoryApi(Api):
         self.objects: dict[str, Object] = {}
         self.version = 0
         self.away = False
+        self.missing = False
         self.history: list[tuple[str, Object]] = []
         self.calls: list[str] = []
         self._changed = trio.Event()
@@ -75,6 +77,8 @@ class MemoryApi(Api):
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> Object:
         await self._answered(f"GET {path}")
         if path.endswith("/workloads"):
+            if self.missing:
+                raise ApiError(404, "404 page not found")
             items = [copy.deepcopy(each) for key, each in self.objects.items() if key.startswith(f"{path}/")]
             return {"items": items, "metadata": {"resourceVersion": str(len(self.history))}}
         if path not in self.objects:

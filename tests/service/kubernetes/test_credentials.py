@@ -100,6 +100,20 @@ def test_several_files_are_merged(folder: Folder, monkeypatch: pytest.MonkeyPatc
         load_kubeconfig()
 
 
+def test_without_any_kubeconfig_it_says_where_one_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    usual = tmp_path / ".kube" / "config"
+    with pytest.raises(FileNotFoundError) as error:
+        load_kubeconfig()
+    assert (
+        str(error.value)
+        == f"there is no kubeconfig: {usual} is not there; name one in the variable KUBECONFIG"
+    )
+
+
 @pytest.mark.parametrize(
     ("parts", "told"),
     [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import yaml
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from service.hosting import Host
@@ -211,6 +213,34 @@ async def test_a_watch_that_breaks_is_begun_anew_and_nothing_is_missed(autojump_
         api.break_watches(ApiError(410, "too old"))
         await trio.sleep(20)
         assert "shop/tasks" not in host.workloads
+
+
+async def test_a_resource_type_that_is_not_there_is_told_once_with_what_to_do(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = MemoryApi()
+    api.missing = True
+    api.put(f"{WORKLOADS}/tasks", serving())
+    async with Host() as host, trio.open_nursery() as nursery:
+        nursery.start_soon(Operator(host, api, identity="a", namespace="shop", allowance=PYTHON).run)
+        await trio.sleep(600)
+        (told,) = [each.getMessage() for each in caplog.records]
+        assert "workloads.wasi-sockets.dev/v1alpha1" in told
+        assert "\n" not in told
+        command, definition = told.split(": ")[-1].rsplit(" ", 1)
+        assert command == "kubectl apply -f"
+        assert (
+            yaml.safe_load(Path(definition).read_text())["metadata"]["name"] == "workloads.wasi-sockets.dev"
+        )
+        api.missing = False
+        await trio.sleep(6)
+        assert list(host.workloads) == ["shop/tasks"]
+        api.missing = True
+        api.break_watches(ApiError(410, "too old"))
+        await trio.sleep(60)
+        assert len([each for each in caplog.records if "kubectl" in each.getMessage()]) == 2
+        assert list(host.workloads) == ["shop/tasks"]
+        nursery.cancel_scope.cancel()
 
 
 async def test_of_two_hosts_one_runs_a_workload_and_the_other_takes_over(autojump_clock: MockClock) -> None:

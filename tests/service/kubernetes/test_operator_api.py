@@ -5,11 +5,26 @@ from __future__ import annotations
 import gc
 from functools import partial
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from service.kubernetes import ApiServer
-from service.kubernetes.operator import Api
+from service.kubernetes.operator import Api, ApiError
+from tests.service.kubernetes.fake_api_server import Answering, FakeApiServer, Received, json_answer
+
+
+async def test_a_refusal_in_plain_words_is_one_line() -> None:
+    async def unknown(received: Received, answering: Answering) -> None:
+        await json_answer(answering, b"404 page not found\n", 404)
+
+    server = FakeApiServer(unknown)
+    async with server.running():
+        api = Api(server.address())
+        with pytest.raises(ApiError) as refused:
+            await api.get("/apis/example.com/v1/things")
+        await api.aclose()
+    assert str(refused.value) == "404: 404 page not found"
 
 
 async def test_a_change_that_is_cancelled_while_it_is_sent_leaves_nothing_behind() -> None:
