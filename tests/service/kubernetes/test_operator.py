@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -230,7 +229,8 @@ async def test_a_resource_type_that_is_not_there_is_told_once_with_what_to_do(
         command, definition = told.split(": ")[-1].rsplit(" ", 1)
         assert command == "kubectl apply -f"
         assert (
-            yaml.safe_load(Path(definition).read_text())["metadata"]["name"] == "workloads.wasi-sockets.dev"
+            yaml.safe_load(await trio.Path(definition).read_text())["metadata"]["name"]
+            == "workloads.wasi-sockets.dev"
         )
         api.missing = False
         await trio.sleep(6)
