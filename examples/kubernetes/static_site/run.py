@@ -9,19 +9,36 @@ Run it twice: one acts, the other takes over when that one is gone.
 from __future__ import annotations
 
 import os
+import shlex
+import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import trio
 
 from service.hosting import Host, OutputLine
-from service.kubernetes import AccessRule, Gateway, load_kubeconfig
+from service.kubernetes import AccessRule, ApiServer, Gateway, load_kubeconfig
+from service.kubernetes.operator import Api, ApiError
+from service.kubernetes.upstream import ApiServerUnavailable, BrokenAnswer
 from service.spec import ComponentCode, RestartPolicy, ServiceSpec, TaskCode, WorkloadSpec
 
 COMPONENT = Path(__file__).resolve().parents[3] / "build" / "guests" / "static-site-controller.wasm"
+DEFINITION = Path(__file__).with_name("crd.yaml")
 GROUP = "example.wasi-sockets.dev"
+
+
+class CannotStart(Exception):
+    """Ends the program with one line on standard error that says what to do.
+
+    Attributes:
+        code: the exit code, one of those of the command `wasi-sockets`.
+    """
+
+    def __init__(self, message: str, code: int = 125) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def rules(namespace: str) -> list[AccessRule]:
@@ -83,8 +100,66 @@ async def say(lines: Sequence[OutputLine]) -> None:
         print(f"{line.service}: {line.text}", flush=True)
 
 
+async def usable_api_server(namespace: str) -> ApiServer:
+    """The API server of the kubeconfig, once it knows the resource type; says so when it has to be applied first.
+
+    Raises:
+        CannotStart: there is no kubeconfig, or the API server does not answer, or refuses.
+    """
+    try:
+        server = load_kubeconfig(exec_plugins=True)
+    except (OSError, ValueError) as error:  # ssl.SSLError is one, too
+        raise CannotStart(f"no API server: {error}") from error
+    api = Api(server)
+    told = False
+    try:
+        while not await _is_defined(api, namespace):
+            if not told:
+                told = True
+                print(
+                    f"staticsites.{GROUP} are not there yet; waiting for:"
+                    f" kubectl apply -f {shlex.quote(str(DEFINITION))}",
+                    file=sys.stderr,
+                )
+            await trio.sleep(1)
+    except (ApiServerUnavailable, BrokenAnswer) as error:
+        raise CannotStart(f"start {server.url}, or name another kubeconfig in KUBECONFIG: {error}") from error
+    except ApiError as error:
+        raise CannotStart(f"{server.url} refuses: {error}") from error
+    finally:
+        with trio.CancelScope(shield=True):
+            await api.aclose()
+    return server
+
+
+async def _is_defined(api: Api, namespace: str) -> bool:
+    try:
+        await api.get(f"/apis/{GROUP}/v1/namespaces/{namespace}/staticsites", {"limit": "1"})
+    except ApiError as error:
+        if error.code == 404:
+            return False
+        raise
+    return True
+
+
+def exit_code(main: Callable[[str, str], Awaitable[None]], namespace: str, identity: str) -> int:
+    """Run a program to its end. What keeps it from starting, and Ctrl-C, are no tracebacks."""
+    code = 0
+    try:
+        trio.run(main, namespace, identity)
+    except* CannotStart as reasons:
+        for reason in reasons.exceptions:
+            print(reason, file=sys.stderr)
+            code = getattr(reason, "code", 125)
+    except* KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    return code
+
+
 async def main(namespace: str, identity: str) -> None:
-    gateway = Gateway(load_kubeconfig(exec_plugins=True), rules(namespace))
+    if not COMPONENT.exists():
+        raise CannotStart(f"{COMPONENT} is not there: make guests", 127)
+    gateway = Gateway(await usable_api_server(namespace), rules(namespace))
     async with Host(output=say) as host:
         started = await host.start(workload(gateway, namespace, identity))
         await started.wait()
@@ -92,8 +167,10 @@ async def main(namespace: str, identity: str) -> None:
 
 if __name__ == "__main__":
     words = sys.argv[1:]
-    trio.run(
-        main,
-        words[0] if words else "default",
-        words[1] if len(words) > 1 else f"{socket.gethostname()}-{os.getpid()}",
+    sys.exit(
+        exit_code(
+            main,
+            words[0] if words else "default",
+            words[1] if len(words) > 1 else f"{socket.gethostname()}-{os.getpid()}",
+        )
     )

@@ -24,7 +24,7 @@ from lightkube.generic_resource import create_namespaced_resource
 from lightkube.types import PatchType
 
 from service.hosting import Host
-from service.kubernetes import Gateway, load_kubeconfig
+from service.kubernetes import Gateway
 from service.spec import ServiceSpec, TaskCode, WorkloadSpec
 from wasi_sockets import Network
 
@@ -33,7 +33,7 @@ sys.path += [str(ROOT), str(ROOT / "tests" / "guests" / "static-site-controller"
 
 from static_site import FINALIZER, GROUP, new_status, owned_objects, problem  # noqa: E402
 
-from examples.kubernetes.static_site.run import rules  # noqa: E402
+from examples.kubernetes.static_site.run import exit_code, rules, usable_api_server  # noqa: E402
 
 FIELD_MANAGER = "static-site-controller"
 StaticSite = create_namespaced_resource(GROUP, "v1", "StaticSite", "staticsites")
@@ -110,8 +110,8 @@ async def delete_if_there(client: AsyncClient, kind: Any, name: str) -> None:
             raise
 
 
-async def main(namespace: str, identity: str = "trio") -> None:
-    gateway = Gateway(load_kubeconfig(exec_plugins=True), rules(namespace))
+async def main(namespace: str, identity: str) -> None:
+    gateway = Gateway(await usable_api_server(namespace), rules(namespace))
     controller = partial(control, namespace=namespace, identity=identity)
     spec = WorkloadSpec(
         name="static-sites",
@@ -125,4 +125,4 @@ async def main(namespace: str, identity: str = "trio") -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, *(sys.argv[1:] or ["default"]))
+    sys.exit(exit_code(main, sys.argv[1] if len(sys.argv) > 1 else "default", "trio"))

@@ -29,7 +29,7 @@ class ApiError(Exception):
     """
 
     def __init__(self, code: int, reason: str, message: str) -> None:
-        super().__init__(f"{code} {reason}: {message}")
+        super().__init__(f"{code} {reason}: {message}" if reason else f"{code}: {message}")
         self.code = code
         self.reason = reason
 
@@ -158,4 +158,4 @@ def _failure(code: int, said: bytes) -> ApiError:
     try:
         return ApiError.of(json.loads(said))
     except (ValueError, AttributeError):
-        return ApiError(code, "", said[:200].decode(errors="replace"))
+        return ApiError(code, "", said[:200].decode(errors="replace").strip())

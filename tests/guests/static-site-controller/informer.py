@@ -33,6 +33,7 @@ async def follow(api: Api, collection: str, selector: str, changed: Callable[[Ob
     query = f"labelSelector={selector}&" if selector else ""
     version = ""
     pause = _FIRST_PAUSE
+    told = ""
     while True:
         try:
             if not version:
@@ -41,15 +42,16 @@ async def follow(api: Api, collection: str, selector: str, changed: Callable[[Ob
             async with aclosing(api.watch(f"{path}&resourceVersion={version}")) as events:
                 async for event in events:
                     version = event["object"]["metadata"]["resourceVersion"]
-                    pause = _FIRST_PAUSE
+                    pause, told = _FIRST_PAUSE, ""
                     if event["type"] != "BOOKMARK":
                         changed(event["object"])
         except ApiError as error:
             if error.code == _GONE:
                 print(f"{collection}: listing again: {error.reason}", flush=True)
                 version = ""
-            else:
-                print(f"{collection}: {error}", flush=True)
+            elif str(error) != told:
+                told = str(error)
+                print(f"{collection}: {told}", flush=True)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
