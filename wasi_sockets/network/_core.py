@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wasi_sockets import telemetry
 from wasi_sockets.network._address import (
@@ -37,6 +37,9 @@ from wasi_sockets.network._tcp import (
 from wasi_sockets.network._tracing import connecting, looking_up, measurements
 from wasi_sockets.network._udp import DEFAULT_RECEIVE_BUFFER, UdpEndpoint
 
+if TYPE_CHECKING:
+    from wasi_sockets.network._own_loop import OwnLoop
+
 __all__ = ["NetworkCore"]
 
 
@@ -56,6 +59,7 @@ class NetworkCore:
         "_buffer_size",
         "_held",
         "_names",
+        "_own_loop",
         "_ports",
         "_registry",
         "_workload",
@@ -88,6 +92,7 @@ class NetworkCore:
         self._registry: Final = Registry(clock)
         self._border: Final = Border(policy, clock)
         self._names: Final = NameTable(zone, zone_aliases)
+        self._own_loop: OwnLoop | None = None
         self._held: Final[dict[int, ConnectTarget]] = {}
         self._ports: Final[dict[tuple[Protocol, int], PortTable]] = {
             ("tcp", 4): PortTable(self._registry, "tcp"),

@@ -11,6 +11,7 @@ import trio
 from wasi_sockets.network._address import IpAddress, SocketAddress, parse_ip
 from wasi_sockets.network._core import NetworkCore
 from wasi_sockets.network._hold import hold
+from wasi_sockets.network._own_loop import OwnLoop
 from wasi_sockets.network._registry import Protocol
 from wasi_sockets.network._serving import Handler, serve
 from wasi_sockets.network._streams import TcpListener, TcpStream
@@ -118,8 +119,10 @@ class Network(NetworkCore):
         Raises:
             OSError: as from `reserve`.
             socket.gaierror: if the name is not known.
+            RuntimeError: if a trio loop in another thread uses this network.
         """
         _check_port("port", port)
+        self._check_loop("listen_tcp")
         ip = self.resolve(host)[0] if isinstance(host, str) else host
         reservation = self.reserve("tcp", SocketAddress(ip, port), owner=owner)
         try:
@@ -233,13 +236,20 @@ class Network(NetworkCore):
             OSError: as from `reserve`.
             socket.gaierror: if the name is not known.
             ValueError: if `receive_buffer` is below 1.
+            RuntimeError: if a trio loop in another thread uses this network.
         """
         _check_port("port", port)
+        self._check_loop("open_udp")
         if receive_buffer < 1:
             raise ValueError(f"receive_buffer must be at least 1, not {receive_buffer}")
         ip = self.resolve(host)[0] if isinstance(host, str) else host
         reservation = self.reserve("udp", SocketAddress(ip, port), owner=owner)
         return UdpSocket(self.start_udp(reservation, receive_buffer), self.resolve, self.lookup)
+
+    def _check_loop(self, function: str) -> None:
+        if self._own_loop is None:
+            self._own_loop = OwnLoop()
+        self._own_loop.check(function)
 
     async def until_listening(self, *ports: int) -> None:
         """Wait until connects to all of these TCP ports of 127.0.0.1 or ::1 would find a listener. A checkpoint."""
