@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import sys
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,17 +15,13 @@ import outcome
 import trio
 
 from service._exits import SIGNALLED
+from service._last_resort import SLACK, TOLD_WITHIN, LastResort
 from service._terminal import escaped, say
 from service.control import ControlDirectoryError, event_as_json, line_as_json, serve_control
 from service.hosting import ENDED, Event, Host, OutputLine, State
 
 __all__ = ["HostCommand"]
 
-_TOLD_WITHIN: Final = 2.0
-"""Seconds that nothing waits longer for whoever reads the console, once it is to end."""
-_KILLED_WITHIN: Final = 3.0
-_SLACK: Final = 10.0
-"""Seconds on top of those for finishing."""
 _REDRAW_SECONDS: Final = 0.2
 _QUIET: Final = frozenset({State.STARTING, State.STOPPING})
 """States that say nothing new to somebody who looks at a console."""
@@ -43,16 +37,14 @@ class HostCommand(ABC):
 
     Attributes:
         host: as given.
-        signal: the one that ends it; 0 while there was none.
         console: standard output and error.
     """
 
     def __init__(self, host: Host, *, grace: float, as_json: bool) -> None:
         self.host: Final = host
-        self.signal = 0
         self.console: Final = Console(as_json=as_json)
         self._grace: Final = grace
-        self._last_resort: threading.Timer | None = None
+        self._last_resort: Final = LastResort(self._running)
 
     async def show(self, lines: Sequence[OutputLine]) -> None:
         """Output of the host."""
@@ -62,13 +54,15 @@ class HostCommand(ABC):
     async def life(self, nursery: trio.Nursery) -> int:
         """What is done inside the host's block. Returns the exit code."""
 
+    @property
+    def signal(self) -> int:
+        """The one that ends it; 0 while there was none."""
+        return self._last_resort.signal
+
     async def run(self) -> int:
         """Live, and tell what happens. Returns the exit code for this process."""
-        try:
+        with self._last_resort:
             return await self._run()
-        finally:
-            if self._last_resort is not None:
-                self._last_resort.cancel()
 
     async def _run(self) -> int:
         async with trio.open_nursery() as nursery:
@@ -78,7 +72,7 @@ class HostCommand(ABC):
                 await telling.start(self._tell_events)
                 ended = await outcome.acapture(self._live, nursery)
                 # The events end with the host; but not everybody reads what is written for them.
-                telling.cancel_scope.deadline = trio.current_time() + _TOLD_WITHIN
+                telling.cancel_scope.deadline = trio.current_time() + TOLD_WITHIN
             nursery.cancel_scope.cancel()
         if self.signal == signal.SIGINT:
             return SIGNALLED + self.signal
@@ -98,41 +92,22 @@ class HostCommand(ABC):
             task_status.started()
 
     async def _obey_signals(self, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
-        if threading.current_thread() is not threading.main_thread():
+        with self._last_resort.signals(self._grace + SLACK) as received:
             task_status.started()
-            return
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-            task_status.started()
-            async for number in received:
-                if self.signal:
-                    break
-                self.signal = number
-                self._leave_within(self._grace + _SLACK)
-                nursery.start_soon(self._stop)
-        self._leave_within(_KILLED_WITHIN)
-        for workload in self.host.workloads.values():
-            workload.kill()
+            await received.receive()
+            nursery.start_soon(self._stop)
+            await received.receive()
+            for workload in self.host.workloads.values():
+                workload.kill()
+            await trio.sleep_forever()  # further ones change nothing
 
-    def _leave_within(self, seconds: float) -> None:
-        """End the process if it does not end by then: Python services can refuse to be cancelled, or hold the loop."""
-        if self._last_resort is not None:
-            self._last_resort.cancel()
-        self._last_resort = threading.Timer(seconds, self._leave)
-        self._last_resort.daemon = True
-        self._last_resort.start()
-
-    def _leave(self) -> None:
+    def _running(self) -> list[str]:
         # From the events: this is another thread, and trio may be stuck.
         last = {f"{_short(each.workload)}/{each.service}": each.state for each in self.host.events.last()}
-        names = [name for name, state in last.items() if state not in ENDED]
-        last_words = f"{', '.join(names) or 'something'} does not end; this process ends without it"
-        telling = threading.Thread(target=say, args=[last_words], daemon=True)
-        telling.start()
-        telling.join(_TOLD_WITHIN)  # perhaps nobody reads standard error, and that is what does not end
-        os._exit(SIGNALLED + self.signal)
+        return [name for name, state in last.items() if state not in ENDED]
 
     async def _stop(self) -> None:
-        with trio.move_on_after(_TOLD_WITHIN):
+        with trio.move_on_after(TOLD_WITHIN):
             await self.console.say("stopping; once more to end everything at once")
         await self.stopping()
         await self.host.stop(self._grace)

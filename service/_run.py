@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,9 +16,10 @@ from service._bridges import drained, policy_of
 from service._bridges import start as start_bridges
 from service._console_log import warnings_told
 from service._endings import ending
-from service._exits import CANNOT_RUN, NOT_FOUND, SIGNALLED, TIMED_OUT, CommandError
+from service._exits import CANNOT_RUN, FAILED, NOT_FOUND, SIGNALLED, TIMED_OUT, CommandError
+from service._last_resort import LastResort
 from service._options import environment
-from service._services import GRACE, Service, prepare, release
+from service._services import GRACE, Service, patience, prepare, release
 from service._telemetry import console_level, telemetry_from_environment
 from service._terminal import Progress, say
 
@@ -61,27 +60,24 @@ class _Command:
         self.options = options
         self.arguments = arguments
         self.services = services
-        self.signal = 0
+        self.last_resort = LastResort(self.running, says_what_it_waits_for=True)
 
     async def run(self) -> int:
-        async with trio.open_nursery() as nursery:
-            if threading.current_thread() is threading.main_thread():
-                await nursery.start(self.watch_signals, nursery.cancel_scope)
-            ended = await outcome.acapture(self.life)
-            nursery.cancel_scope.cancel()
-        if self.signal:
-            return SIGNALLED + self.signal
+        with self.last_resort, self.last_resort.signals(patience(self.services)) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.obey, signals, nursery.cancel_scope)
+                ended = await outcome.acapture(self.life)
+                nursery.cancel_scope.cancel()
+        if self.last_resort.signal:
+            return SIGNALLED + self.last_resort.signal
         return ended.unwrap()
 
-    async def watch_signals(
-        self, running: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-            task_status.started()
-            async for number in received:
-                self.signal = number
-                running.cancel()
-                return  # a second one finds Python's own handler, in case that what is cancelled does not end
+    def running(self) -> list[str]:
+        return [f"--service {each.option.text}" for each in self.services if each.serving]
+
+    async def obey(self, signals: trio.MemoryReceiveChannel[int], running: trio.CancelScope) -> None:
+        await signals.receive()
+        running.cancel()  # a further one is for the last resort
 
     async def life(self) -> int:
         options = self.options
@@ -97,6 +93,7 @@ class _Command:
         async with trio.open_nursery() as bridges:
             async with trio.open_nursery() as serving:
                 ended = await outcome.acapture(self.guest_life, serving, bridges, engine, component, network)
+                self.last_resort.leave_within(patience(self.services), _exit_code(ended))
                 await release(self.services, serving)
             if bridges.child_tasks:
                 await drained(network, GRACE)
@@ -162,6 +159,12 @@ class _Command:
                 return code
         say(f"{options.guest} was ended after {options.timeout:g} s (--timeout)")
         return TIMED_OUT
+
+
+def _exit_code(ended: outcome.Value[int] | outcome.Error) -> int:
+    if isinstance(ended, outcome.Error):
+        return ended.error.code if isinstance(ended.error, CommandError) else FAILED
+    return ended.value
 
 
 @contextmanager

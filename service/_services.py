@@ -13,15 +13,18 @@ import trio
 
 from service._exits import FAILED, USAGE, CommandError
 from service._imports import ImportFailedError, import_object, in_one_line, with_place
+from service._last_resort import SLACK
 from service._options import ServiceOption
 from service._serving import Handler, accept_until_closed, echo, serve_connection, split_failure
 from service._terminal import say_from_task
 from wasi_sockets import Network, TcpListener
 
-__all__ = ["GRACE", "Service", "prepare", "release"]
+__all__ = ["GRACE", "Service", "patience", "prepare", "release"]
 
 GRACE = 1.0
 """Seconds that handlers have, after the guest ended, for what it sent last."""
+_APPLICATION_SHUTDOWN = 60.0
+"""Seconds that Hypercorn waits for an application's answer to the shutdown event, `Config.shutdown_timeout`."""
 
 
 class Service:
@@ -30,12 +33,16 @@ class Service:
     Args:
         option: what was asked for.
         target: the handler, or the ASGI application.
+
+    Attributes:
+        serving: whether it has begun and not ended; may be read by any thread.
     """
 
     def __init__(self, option: ServiceOption, target: Any) -> None:
         self.option = option
         self._target = target
         self.listeners: list[TcpListener] = []
+        self.serving = False
 
     def listen(self, network: Network) -> None:
         """Take the service's port.
@@ -57,6 +64,13 @@ class Service:
         Raises:
             CommandError: before the service has started: it cannot.
         """
+        self.serving = True
+        try:
+            await self._serve(task_status)
+        finally:
+            self.serving = False
+
+    async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
         if self.option.kind == "asgi":
             await self._serve_asgi(task_status)
             return
@@ -160,6 +174,12 @@ def _import(option: ServiceOption) -> Any:
         return import_object(f"{option.module}:{option.path}")
     except ImportFailedError as error:
         raise CommandError(f"--service {option.text}: {error}", USAGE) from error
+
+
+def patience(services: Sequence[Service]) -> float:
+    """Seconds after which services that have not ended, once they should, are not waited for."""
+    has_applications = any(each.option.kind == "asgi" for each in services)
+    return GRACE + SLACK + (_APPLICATION_SHUTDOWN if has_applications else 0.0)
 
 
 async def release(services: Sequence[Service], serving: trio.Nursery) -> None:
