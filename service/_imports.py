@@ -6,9 +6,12 @@ import importlib
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["ImportFailedError", "import_object", "in_one_line", "with_place"]
+
+
+_OWN: Final = frozenset({"service", "wasi_sockets"})
 
 
 class ImportFailedError(Exception):
@@ -32,7 +35,7 @@ def import_object(named: str) -> Any:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise _broken(module, error) from error  # something that the module itself imports
         raise ImportFailedError(
-            f"there is no module {error.name!r} in {os.getcwd()} or among the installed ones"
+            f"there is no module {error.name!r} in {os.getcwd()} or among the installed ones{_taken(module)}"
         ) from error
     except (
         Exception,
@@ -43,8 +46,26 @@ def import_object(named: str) -> Any:
         try:
             target = getattr(target, name)
         except AttributeError as error:
-            raise ImportFailedError(f"{module} has no {path!r}") from error
+            raise ImportFailedError(f"{module} ({_place(module)}) has no {path!r}{_taken(module)}") from error
     return target
+
+
+def _place(module: str) -> str:
+    """Where a module, which has been imported, came from."""
+    found = sys.modules[module]
+    places = [getattr(found, "__file__", None), *getattr(found, "__path__", ())]
+    return next((_below_here(each) for each in places if each), "built in")
+
+
+def _taken(module: str) -> str:
+    """What to do when a module was to be found that has the name of one of this project's."""
+    package = module.partition(".")[0]
+    if package not in _OWN:
+        return ""
+    return (
+        f"; {package!r} is a package of wasi-sockets itself, and hides whatever else is called so:"
+        " give your module or folder another name"
+    )
 
 
 def _broken(module: str, error: BaseException) -> ImportFailedError:
@@ -61,8 +82,10 @@ def with_place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError) or not frames:
         return in_one_line(error)  # a syntax error tells its own place
+    return f"{in_one_line(error)} ({_below_here(frames[-1].filename)}, line {frames[-1].lineno})"
+
+
+def _below_here(file: str) -> str:
+    """A file's shortest name."""
     here = os.getcwd()
-    file = frames[-1].filename
-    if os.path.commonpath([here, os.path.abspath(file)]) == here:
-        file = os.path.relpath(file)
-    return f"{in_one_line(error)} ({file}, line {frames[-1].lineno})"
+    return os.path.relpath(file) if os.path.commonpath([here, os.path.abspath(file)]) == here else file

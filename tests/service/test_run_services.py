@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+import service
+
 Run = Callable[..., Any]
 Files = Callable[[str], Path]
 
@@ -231,7 +233,8 @@ def test_a_handler_that_never_ends_does_not_keep_the_command(
         ),
         ("{0}:made", "did you mean asgi:{0}:made?"),
         ("{0}:wrong", "wrong(a, b) cannot be called with one argument, the stream\n"),
-        ("{0}:nothing", "{0} has no 'nothing'"),
+        ("{0}:nothing", "{0} ({0}.py) has no 'nothing'\n"),
+        ("sys:nothing", "sys (built in) has no 'nothing'\n"),
         ("no_such_module:x", "there is no module 'no_such_module' in "),
         (
             "{0}_broken:x",
@@ -254,6 +257,23 @@ def test_a_service_that_cannot_be_made(
     assert told.format(handlers) in ended.err
     assert ended.err.startswith("wasi-sockets: --service 8080=")
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", ["service", "service.handlers"])
+def test_a_module_that_is_called_as_a_package_of_this_project(
+    wasi_sockets_command: Run, client: Path, tmp_path: Path, module: str
+) -> None:
+    (tmp_path / "service").mkdir()
+    for name in ("__init__", "handlers"):
+        (tmp_path / "service" / f"{name}.py").write_text("async def handle(stream): pass\n")
+    ended = wasi_sockets_command("run", client, "--service", f"8080={module}:handle")
+    assert ended.code == 2
+    found = f"service ({service.__file__}) has no 'handle'"
+    assert (found if module == "service" else f"there is no module '{module}'") in ended.err
+    assert ended.err.endswith(
+        "; 'service' is a package of wasi-sockets itself, and hides whatever else is called so:"
+        " give your module or folder another name\n"
+    )
 
 
 @pytest.mark.parametrize(

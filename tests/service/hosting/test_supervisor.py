@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -415,7 +416,8 @@ async def test_events_can_be_followed() -> None:
 async def test_code_that_cannot_be_had_fails_for_good(autojump_clock: MockClock) -> None:
     for named, reason in (
         ("no_such_module:f", "there is no module 'no_such_module'"),
-        ("json:nothing", "json has no 'nothing'"),
+        ("json:nothing", f"json ({json.__file__}) has no 'nothing'"),
+        ("service:handle", "'service' is a package of wasi-sockets itself"),
         ("json:__name__", "json:__name__ cannot be called"),
     ):
         async with Host() as host:
