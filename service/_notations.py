@@ -104,6 +104,10 @@ def forward_option(text: str) -> ForwardOption:
         raise wrong(text, f"{outer!r} is not HOST:PORT")
     if target.startswith("["):
         target = str(address_of(text, target))
+    try:
+        what.encode()
+    except UnicodeEncodeError:
+        raise wrong(text, "names of hosts are text") from None
     return ForwardOption(
         text,
         host.removeprefix("[").removesuffix("]") or "127.0.0.1",

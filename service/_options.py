@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from service._guest_text import guest_text
 from service._notations import address_of, port_of, wrong
 
 __all__ = [
@@ -84,7 +85,8 @@ def directory(text: str) -> tuple[str, str]:
         raise wrong(text, f"{here!r} is not a directory")
     if separator and not there:
         raise wrong(text, "nothing after '::'; expected HOST::GUEST")
-    return (there if separator else here), here
+    guest_text(text, here)  # which the guest's runtime opens
+    return guest_text(text, there if separator else here), here
 
 
 def pull_secret(text: str) -> tuple[str, str]:
@@ -105,17 +107,16 @@ def environment(options: Sequence[str], own: Mapping[str, str]) -> dict[str, str
     """The guest's environment from all `--env`: `NAME=VALUE`, or `NAME` to pass on this process's value if it has one.
 
     Raises:
-        argparse.ArgumentTypeError: an empty name.
+        argparse.ArgumentTypeError: an empty name, or what is not UTF-8.
     """
     made: dict[str, str] = {}
     for option in options:
         name, equals, value = option.partition("=")
         if not name:
             raise wrong(option, "expected NAME=VALUE or NAME")
-        if equals:
-            made[name] = value
-        elif name in own:
-            made[name] = own[name]
+        if not equals and name not in own:
+            continue
+        made[guest_text(option, name)] = guest_text(option, value if equals else own[name])
     return made
 
 

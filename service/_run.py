@@ -18,7 +18,6 @@ from service._console_log import warnings_told
 from service._endings import ending
 from service._exits import CANNOT_RUN, FAILED, NOT_FOUND, SIGNALLED, TIMED_OUT, CommandError
 from service._last_resort import LastResort
-from service._options import environment
 from service._services import GRACE, Service, patience, prepare, release
 from service._telemetry import console_level, telemetry_from_environment
 from service._terminal import Progress, say
@@ -30,7 +29,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Runs the guest that the options describe.
 
     Args:
-        options: as the parser of `cli` makes them.
+        options: as the parser of `cli` makes them; `env` is a mapping by now.
         arguments: the guest's own.
 
     Returns:
@@ -83,7 +82,7 @@ class _Command:
         options = self.options
         engine = wasmtime.Engine(wasi_sockets.config())
         component = await self.load(engine)
-        network = wasi_sockets.Network(os.path.basename(options.guest), policy=policy_of(options.allow))
+        network = wasi_sockets.Network(component.name, policy=policy_of(options.allow))
         try:
             for service in self.services:
                 service.listen(network)
@@ -139,9 +138,9 @@ class _Command:
                     component,
                     self.arguments,
                     network=network,
-                    environment=environment(options.env, os.environ),
+                    environment=options.env,
                     directories=dict(options.dir),
-                    name=os.path.basename(options.guest),
+                    name=component.name,
                     engine=engine,
                     http=options.http,
                     thread=options.thread,

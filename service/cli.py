@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from service._exits import FAILED, SIGNALLED, USAGE, CommandError
+from service._guest_text import guest_text
 from service._notations import allow_option, forward_option, publish_option
 from service._options import directory, environment, seconds, service_option
 from service._telemetry import LEVELS
@@ -220,12 +221,16 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def _dispatch(options: argparse.Namespace, guest_arguments: list[str]) -> int:
     # Imported here: an engine takes longer to load than a wrong option to find.
     if options.command == "run":
-        from service._run import run
-
         try:
-            environment(options.env, {})
+            options.env = environment(options.env, os.environ)
         except argparse.ArgumentTypeError as error:
             raise CommandError(f"--env {error}", USAGE) from error
+        try:
+            guest_arguments = [guest_text(each, each) for each in guest_arguments]
+        except argparse.ArgumentTypeError as error:
+            raise CommandError(f"argument of the guest {error}", USAGE) from error
+        from service._run import run
+
         return run(options, guest_arguments)
     if options.command == "up":
         from service._up import up

@@ -22,6 +22,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, Literal, TypeAlias
 
 from wasi_sockets import Limits, Rule
+from wasi_sockets._argument_checks import check_text
 
 __all__ = [
     "NAME",
@@ -90,6 +91,12 @@ def _check_seconds(what: str, value: object, *, zero: bool = False) -> None:
         raise ValueError(f"{what} must be {'at least' if zero else 'above'} 0 seconds, not {value}")
 
 
+def _check_text(what: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must hold strings, not {text!r}")
+    check_text(what, text)
+
+
 @dataclass(frozen=True, slots=True)
 class ExportCall:
     """A function that a component exports, and what it is called with.
@@ -156,6 +163,13 @@ class ComponentCode:
             )
         if self.pull not in ("always", "if-not-present", "never"):
             raise ValueError(f"pull must be 'always', 'if-not-present' or 'never', not {self.pull!r}")
+        for argument in self.arguments:
+            _check_text("arguments", argument)
+        for name, value in self.environment.items():
+            _check_text("environment", name)
+            _check_text(f"environment[{name!r}]", value)
+        for path in self.directories:
+            _check_text("directories", path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ SERVICE_ALLOWED = {
     "examples": set(),
 }
 SERVICE_SHARED = {
-    "_endings", "_exits", "_imports", "_netstat", "_notations", "_serving", "_tables", "_terminal", "identity",
+    "_endings", "_exits", "_guest_text", "_imports", "_netstat", "_notations", "_serving", "_tables", "_terminal",
+    "identity",
 }  # fmt: skip
 PRIVATE_METHODS = {"_context", "_from_raw", "_from_ptr", "_consume", "_set_ptr"}
 PRIVATE_ALLOWED = ("wasi_sockets/engine/bindings",)

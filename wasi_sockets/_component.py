@@ -11,7 +11,7 @@ import wasmtime
 import wasmtime.component
 
 from wasi_sockets import telemetry
-from wasi_sockets._argument_checks import check_kind
+from wasi_sockets._argument_checks import check_kind, file_name
 from wasi_sockets._cache import CompiledCache, Entry, default_directory
 from wasi_sockets.engine import engine_settings
 from wasi_sockets.errors import InvalidComponentError
@@ -60,7 +60,7 @@ def load(
     """
     check_kind("engine", engine, wasmtime.Engine)
     telemetry.refresh()
-    name = os.path.basename(os.fspath(source)) if isinstance(source, str | os.PathLike) else ""
+    name = file_name(source) if isinstance(source, str | os.PathLike) else ""
     named = "component.name" in telemetry.workload_attributes()
     attributes = {"component.name": name} if name and not named and telemetry.tracing else {}
     with telemetry.span("component.load", attributes) as span:

@@ -18,7 +18,10 @@ from wasi_sockets._argument_checks import (
     check_kind,
     check_mapping,
     check_sink,
+    check_text,
     check_trio,
+    file_name,
+    path_text,
     strings_checked,
 )
 from wasi_sockets._component import GuestComponent, Stage, load
@@ -92,7 +95,9 @@ async def run(
         RuntimeError: trio does not run the caller.
         ComponentError: the component cannot be loaded.
         LookupError: it does not export `wasi:cli/run`.
-        ValueError: a `source` from `load` without its engine, or a path in `read_only` that is no directory's.
+        ValueError: a `source` from `load` without its engine, a path in `read_only` that is no directory's, or a string
+            for the guest that is not Unicode text (`"\\udcff"`, which Python has for a byte that is not UTF-8) or
+            holds NUL.
         GuestLimitError: one of the `limits` ended it, or this process has no room for another guest.
         wasmtime.WasmtimeError: it trapped, or an import is missing.
     """
@@ -159,6 +164,9 @@ async def open_guest(
     for path in strings_checked("read_only", read_only):
         if path not in (directories or {}):
             raise ValueError(f"read_only names {path!r}, which is none of the directories")
+    if name is not None:
+        check_kind("name", name, str)
+        check_text("name", name)
     check_descriptor("stdin", stdin)
     check_sink("stdout", stdout)
     check_sink("stderr", stderr)
@@ -184,7 +192,9 @@ async def open_guest(
     wasi.argv = [own_name, *words]
     wasi.env = list((environment or {}).items())
     for guest_path, directory in (directories or {}).items():
-        preopen_directory(wasi, directory, guest_path, writable=guest_path not in read_only)
+        preopen_directory(
+            wasi, path_text("directories", directory), guest_path, writable=guest_path not in read_only
+        )
     _tell_of_terminals(wasi, stdin, stdout, stderr)
     store.set_wasi(wasi)
 
@@ -227,7 +237,7 @@ def _load(
 
 
 def _name_of(source: object) -> str:
-    return os.path.basename(os.fspath(source)) if isinstance(source, str | os.PathLike) else "guest"
+    return file_name(source) if isinstance(source, str | os.PathLike) else "guest"
 
 
 async def _exit_code(guest: Any) -> int:

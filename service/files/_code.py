@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import inspect
 import os
@@ -10,6 +11,7 @@ import types
 import typing
 from typing import Any, Final
 
+from service._guest_text import guest_text
 from service.files._scalars import (
     BOOLEAN,
     IMAGE,
@@ -78,7 +80,10 @@ class _EnvironmentShape:
                 continue
             variable = value["from"]
             if variable in reading.environment:
-                made[key] = reading.environment[variable]
+                try:
+                    made[key] = guest_text(f"${variable}", reading.environment[variable])
+                except argparse.ArgumentTypeError as error:
+                    reading.problem(item.entries[key][1], f"{where}.{key}", str(error))
             elif "default" in value:
                 made[key] = value["default"]
             else:

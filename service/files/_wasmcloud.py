@@ -97,8 +97,12 @@ class Manifests:
                 try:
                     data[key] = base64.b64decode(text, validate=True).decode()
                 except (binascii.Error, UnicodeDecodeError):
+                    data[key] = "\0"
+                if "\0" in data[key]:
                     line = document.entries["data"][1].entries[key][0]
-                    self._reading.findings.problem(line, f"data.{key}", "not base64 of UTF-8 text")
+                    self._reading.findings.problem(
+                        line, f"data.{key}", "not base64 of UTF-8 text without NUL"
+                    )
                     return
             data.update(values.get("stringData", {}))
         metadata = values["metadata"]

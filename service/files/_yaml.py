@@ -33,6 +33,7 @@ _BASED: Final = re.compile(r"0o[0-7]{1,30}|0x[0-9a-fA-F]{1,30}")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})?")
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")
 
 _TEXT_TAGS: Final = ("tag:yaml.org,2002:str", "!")
 _PLAIN_TAGS: Final = {"tag:yaml.org,2002:map": "mapping", "tag:yaml.org,2002:seq": "list"}
@@ -256,10 +257,20 @@ class _Reader:
         if event.tag is not None and _PLAIN_TAGS.get(event.tag) != item.kind and event.tag != "!":
             self._findings.problem(item.line, "", f"the tag {event.tag} means nothing here")
 
-    def _scalar(self, event: Any, line: int) -> Item:
-        text: str = event.value
-        if _SURROGATE.search(text):  # by an escape in quotes: a guest could be given it in no form
+    def _content(self, event: Any, line: int) -> str:
+        """What a scalar says, which escapes in quotes can make something of that a guest could be given in no form."""
+        # As JSON writes what is beyond 16 bits: two escapes, one character.
+        text: str = event.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        if _SURROGATE.search(text):
             self._findings.problem(line, "", f"{text[:60]!a} holds half a character (U+D800 to U+DFFF)")
+        if "\0" in text:
+            self._findings.problem(
+                line, "", f"{text[:60]!a} holds NUL, which ends a text for what is not Python"
+            )
+        return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)
+
+    def _scalar(self, event: Any, line: int) -> Item:
+        text = self._content(event, line)
         if event.tag is not None:
             if event.tag not in _TEXT_TAGS:
                 self._findings.problem(line, "", f"the tag {event.tag} means nothing here")

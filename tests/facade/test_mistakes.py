@@ -42,6 +42,41 @@ async def test_run_refuses_arguments_of_the_wrong_kind(options: dict[str, Any], 
         await wasi_sockets.run(MISSING, **{"network": Network(), **options})
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"arguments": ["x", "a\udcff"]}, r"arguments must be Unicode text, and 'a\\udcff' holds '\\udcff'"),
+        ({"arguments": ["a\0b"]}, r"arguments must not hold NUL, as 'a\\x00b' does"),
+        ({"environment": {"\udcff": ""}}, "environment must be Unicode text"),
+        ({"environment": {"A": "\ud800"}}, r"environment\['A'\] must be Unicode text"),
+        ({"environment": {"A": "\0"}}, r"environment\['A'\] must not hold NUL"),
+        ({"directories": {"\udcff": "."}}, "directories must be Unicode text"),
+        ({"name": "\udcff"}, "name must be Unicode text"),
+    ],
+)
+async def test_what_is_no_text_is_refused_by_name(options: dict[str, Any], message: str) -> None:
+    given = {"network": Network(), **options}
+    with pytest.raises(ValueError, match=message):
+        await wasi_sockets.run(MISSING, **given)
+    with pytest.raises(ValueError, match=message):
+        await wasi_sockets.open_guest(MISSING, **given).__aenter__()
+
+
+async def test_files_may_be_called_what_is_no_utf_8_and_directories_may_not(tmp_path: Path) -> None:
+    file = tmp_path / "guest\udcff.wat"
+    try:
+        file.write_text("(component)")
+        (tmp_path / "data\udcff").mkdir()
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes no such name")
+    component = wasi_sockets.load(wasmtime.Engine(wasi_sockets.config()), file, cache=False)
+    assert component.name == "guest\N{REPLACEMENT CHARACTER}.wat"
+    async with wasi_sockets.open_guest(file, network=Network(), cache=False):
+        pass
+    with pytest.raises(ValueError, match=r"directories must be named in UTF-8, and '.*data.udcff' is not"):
+        await wasi_sockets.run(file, network=Network(), directories={"/data": tmp_path / "data\udcff"})
+
+
 async def test_run_names_the_directory_that_does_not_exist(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     with pytest.raises(FileNotFoundError) as found:

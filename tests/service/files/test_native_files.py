@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -295,6 +296,9 @@ def test_a_problem_is_told_with_its_line(entry: str, message: str) -> None:
         ("name: \"\\UFFFFFFFF\"", " not YAML: '\\U' with more than a character has"),
         ("name: \"\\U00110000\"", " not YAML: '\\U' with more than a character has"),
         (f"%YAML {'1' * 5000}.1\n---\nname: a", " not YAML: '\\U' with more than a character has"),
+        (f'{_SERVICE}    arguments: ["\\udcff"]', "5: '\\udcff' holds half a character"),
+        (f'{_SERVICE}    environment: {{A: "\\0"}}', "5: '\\x00' holds NUL"),
+        (f'{_SERVICE}    environment: {{"\\ud83d": b}}', "5: '\\ud83d' holds half a character"),
         ("a: *b", "1: there is no anchor &b before this"),
         ("a: &b [*b]", "1: there is no anchor &b before this"),
         ("a: 1\n<<: 2", "2: '<<' takes a mapping, or a list of them"),
@@ -311,6 +315,35 @@ def test_a_problem_is_told_with_its_line(entry: str, message: str) -> None:
 )  # fmt: skip
 def test_what_is_wrong_with_a_file(text: str | bytes, message: str) -> None:
     assert any(each.startswith(message) for each in problems(text)), problems(text)
+
+
+def test_two_escapes_are_one_character_as_in_json() -> None:
+    code = service('arguments: ["\\ud83d\\ude00", "\\U0001F600"]').code
+    assert isinstance(code, ComponentCode)
+    assert code.arguments == ("\N{GRINNING FACE}", "\N{GRINNING FACE}")
+
+
+def test_a_variable_that_is_not_utf_8() -> None:
+    text = f"{_SERVICE}    environment: {{A: {{from: B}}}}"
+    assert problems(text, environment={"B": "a\udcff"}) == [
+        "5: services.api.environment.A: '$B': the byte 0xff is not UTF-8, and guests take nothing else"
+    ]
+    (workload,) = read(
+        text, environment={"B": "\udcc3\udca4"}
+    ).workloads  # as where the locale is not of UTF-8
+    code = workload.services[0].code
+    assert isinstance(code, ComponentCode)
+    assert code.environment == {"A": "ä"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"arguments": ("\udcff",)}, {"environment": {"A": "\0"}}, {"directories": {"/\udcff": "."}}],
+    ids=lambda given: next(iter(given)),
+)
+def test_what_is_no_text_makes_no_specification(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(given))):
+        ComponentCode("a.wasm", **given)
 
 
 def test_aliases_that_name_each_other_do_not_grow() -> None:
