@@ -8,7 +8,6 @@ import signal
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final, TextIO
 
 import outcome
@@ -16,6 +15,7 @@ import trio
 
 from service._exits import SIGNALLED
 from service._last_resort import SLACK, TOLD_WITHIN, LastResort
+from service._lost_output import HOST_OUTPUT, LostOutput
 from service._terminal import escaped, say
 from service.control import ControlDirectoryError, event_as_json, line_as_json, serve_control
 from service.hosting import ENDED, Event, Host, OutputLine, State
@@ -62,7 +62,7 @@ class HostCommand(ABC):
     async def run(self) -> int:
         """Live, and tell what happens. Returns the exit code for this process."""
         with self._last_resort:
-            return await self._run()
+            return self.console.lost_output.finish(await self._run())
 
     async def _run(self) -> int:
         async with trio.open_nursery() as nursery:
@@ -124,9 +124,14 @@ class HostCommand(ABC):
 
 
 class Console:
-    """Standard output and error, without the loop waiting for whoever reads them."""
+    """Standard output and error, without the loop waiting for whoever reads them.
+
+    Attributes:
+        lost_output: what became of standard output.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
+        self.lost_output: Final = LostOutput(HOST_OUTPUT)
         self._json = as_json
         self._limiter = trio.CapacityLimiter(1)  # one at a time, so that the order stays
         self._starting: dict[tuple[str, str], tuple[str, float]] = {}
@@ -193,7 +198,7 @@ class Console:
     async def _write(self, file: TextIO | None, texts: Sequence[str]) -> None:
         if file is None or not texts:
             return
-        await self._run(_write, file, "".join(f"{each}\n" for each in texts))
+        await self._run(self._put, file, "".join(f"{each}\n" for each in texts))
 
     async def _run(self, write: Callable[..., None], *arguments: object) -> None:
         def run() -> None:
@@ -202,9 +207,15 @@ class Console:
 
         await trio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=self._limiter)
 
+    def _put(self, file: TextIO, text: str) -> None:
+        failure = _failure(file, text)
+        news = self.lost_output.news(failure) if failure is not None and file is sys.stdout else ""
+        if news:
+            say(news)
+
     def _draw(self, text: str) -> None:
         if text or self._line:
-            _write(sys.stderr, f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
+            _failure(sys.stderr, f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
         self._line = text
 
 
@@ -219,9 +230,12 @@ def _short(workload: str) -> str:
     return workload.removeprefix("default/")
 
 
-def _write(file: TextIO | None, text: str) -> None:
-    if file is None:
-        return
-    with suppress(OSError, ValueError):  # nobody reads it any more; the workloads go on
-        file.write(text)
-        file.flush()
+def _failure(file: TextIO | None, text: str) -> Exception | None:
+    """Write; why that was not possible, which the workloads do not care about."""
+    if file is not None:
+        try:
+            file.write(text)
+            file.flush()
+        except (OSError, ValueError) as error:
+            return error
+    return None

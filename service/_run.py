@@ -18,6 +18,7 @@ from service._console_log import warnings_told
 from service._endings import ending
 from service._exits import CANNOT_RUN, FAILED, NOT_FOUND, SIGNALLED, TIMED_OUT, CommandError
 from service._last_resort import LastResort
+from service._lost_output import GUEST_OUTPUT, GuestOutput, LostOutput
 from service._services import GRACE, Service, patience, prepare, release
 from service._telemetry import console_level, telemetry_from_environment
 from service._terminal import Progress, say
@@ -59,6 +60,7 @@ class _Command:
         self.options = options
         self.arguments = arguments
         self.services = services
+        self.lost_output = LostOutput(GUEST_OUTPUT)
         self.last_resort = LastResort(self.running, says_what_it_waits_for=True)
 
     async def run(self) -> int:
@@ -68,8 +70,8 @@ class _Command:
                 ended = await outcome.acapture(self.life)
                 nursery.cancel_scope.cancel()
         if self.last_resort.signal:
-            return SIGNALLED + self.last_resort.signal
-        return ended.unwrap()
+            return self.lost_output.finish(SIGNALLED + self.last_resort.signal)
+        return self.lost_output.finish(ended.unwrap())
 
     def running(self) -> list[str]:
         return [f"--service {each.option.text}" for each in self.services if each.serving]
@@ -140,6 +142,7 @@ class _Command:
                     network=network,
                     environment=options.env,
                     directories=dict(options.dir),
+                    stdout=GuestOutput(self.lost_output),
                     name=component.name,
                     engine=engine,
                     http=options.http,

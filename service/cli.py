@@ -13,6 +13,7 @@ from typing import Any
 
 from service._exits import FAILED, SIGNALLED, USAGE, CommandError
 from service._guest_text import guest_text
+from service._lost_output import GUEST_OUTPUT, HOST_OUTPUT, drop_output
 from service._notations import allow_option, forward_option, publish_option
 from service._options import directory, environment, seconds, service_option
 from service._telemetry import LEVELS
@@ -27,6 +28,7 @@ from service.conformance import add_parser as add_conformance_parser
 
 __all__ = ["main"]
 
+_WRITERS = {"run": GUEST_OUTPUT, "up": HOST_OUTPUT, "operator": HOST_OUTPUT}
 _SIGINT = 2
 _SIGPIPE = 13
 
@@ -279,8 +281,8 @@ def main(words: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         options, guest_arguments = _parse(list(sys.argv[1:] if words is None else words))
-        if sys.stdout is None and options.command == "run":
-            say("standard output is closed; what the guest writes there is lost")
+        if sys.stdout is None and options.command in _WRITERS:
+            say(f"standard output is closed; {_WRITERS[options.command]} is lost")
         code = _dispatch(options, guest_arguments)
     except CommandError as error:
         say(escaped(str(error)))
@@ -292,7 +294,7 @@ def main(words: Sequence[str] | None = None) -> int:
             return SIGNALLED + _SIGINT
         return _unexpected()
     except BrokenPipeError:  # whoever read the output has gone
-        _drop_output()
+        drop_output()
         return SIGNALLED + _SIGPIPE
     except Exception:
         return _unexpected()
@@ -310,20 +312,14 @@ def _flushed(code: int) -> int:
     try:
         flush_output()
     except BrokenPipeError:
-        _drop_output()
+        drop_output()
         return SIGNALLED + _SIGPIPE
     except CommandError as error:
-        _drop_output()
+        drop_output()
         if code != error.code:  # said already
             say(escaped(str(error)))
         return code or error.code
     return code
-
-
-def _drop_output() -> None:
-    """Python would complain once more about what it could not write when it flushes at exit."""
-    with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _occupy_closed_descriptors() -> None:

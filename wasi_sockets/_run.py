@@ -38,7 +38,11 @@ _STANDARD_DESCRIPTORS = (0, 1, 2)
 
 
 Sink: TypeAlias = int | Callable[[bytes], Awaitable[object]] | None
-"""Where output goes: a file descriptor, a function that returns when it has taken the bytes, or nowhere."""
+"""Where output goes: a file descriptor, a function that returns when it has taken the bytes, or nowhere.
+
+One that has a `fileno`, as an object that can be called may, stands for that descriptor: guests see whether it is a
+terminal, and the order between standard output and error stays when both are one file.
+"""
 
 
 async def run(
@@ -251,13 +255,20 @@ async def _exit_code(guest: Any) -> int:
 
 def _tell_of_terminals(wasi: wasmtime.WasiConfig, stdin: int | None, stdout: Sink, stderr: Sink) -> None:
     # The guest never uses these streams, but stock WASI tells from them whether it has a terminal.
-    for descriptor, number, inherit in (
+    for sink, number, inherit in (
         (stdin, 0, wasi.inherit_stdin),
         (stdout, 1, wasi.inherit_stdout),
         (stderr, 2, wasi.inherit_stderr),
     ):
-        if descriptor == number and _is_terminal(number):
+        if _descriptor_of(sink) == number and _is_terminal(number):
             inherit()
+
+
+def _descriptor_of(sink: Sink) -> int | None:
+    if sink is None or isinstance(sink, int):
+        return sink
+    fileno = getattr(sink, "fileno", None)
+    return int(fileno()) if fileno is not None else None
 
 
 def _is_terminal(descriptor: int) -> bool:
@@ -300,10 +311,11 @@ class _Pipes:
 def _same_file(one: Sink, other: Sink) -> bool:
     if one is None or other is None:
         return False
-    if not isinstance(one, int) or not isinstance(other, int):
+    first, second = _descriptor_of(one), _descriptor_of(other)
+    if first is None or second is None:
         return one == other
     try:
-        return one == other or os.path.samestat(os.fstat(one), os.fstat(other))
+        return first == second or os.path.samestat(os.fstat(first), os.fstat(second))
     except OSError:
         return False
 
