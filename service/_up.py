@@ -15,7 +15,8 @@ from service._host_command import HostCommand
 from service._telemetry import console_level, telemetry_from_environment
 from service._terminal import escaped, say
 from service._watching import Watched
-from service.files import WorkloadFileError, read_workloads
+from service._workload_input import STANDARD_INPUT, name_of, read_input
+from service.files import WorkloadFileError
 from service.hosting import ENDED, Host, State, Workload, WorkloadError
 from service.spec import ComponentCode, WorkloadSpec
 
@@ -44,18 +45,19 @@ def read(file: str) -> Sequence[WorkloadSpec]:
     Raises:
         CommandError: it is not there, or says something that cannot be meant.
     """
+    name = name_of(file)
     try:
-        loaded = read_workloads(file)
+        loaded = read_input(file)
     except FileNotFoundError as error:
-        raise CommandError(f"{file}: no such file", NOT_FOUND) from error
+        raise CommandError(f"{name}: no such file", NOT_FOUND) from error
     except OSError as error:
-        raise CommandError(f"{file}: {error.strerror}", CANNOT_RUN) from error
+        raise CommandError(f"{name}: {error.strerror}", CANNOT_RUN) from error
     except ModuleNotFoundError as error:
         raise CommandError(str(error), FAILED) from error
     except WorkloadFileError as error:
         for problem in error.problems:
             say(escaped(str(problem)))
-        raise CommandError(f"{file}: nothing of it can be run like this", CANNOT_RUN) from error
+        raise CommandError(f"{name}: nothing of it can be run like this", CANNOT_RUN) from error
     for note in loaded.notes:
         say(escaped(str(note)))
     return loaded.workloads
@@ -142,17 +144,20 @@ class _Command(HostCommand):
         task_status.started()
         while not self.signal:
             for changed in await watched.changes():
-                if changed in map(os.path.abspath, self.options.files):
+                if changed in self.workload_files():
                     await self.read_again(changed)
                 else:
                     await self.restart_users_of(changed)
             watched.files = self.watched_files()
 
     def watched_files(self) -> set[str]:
-        files = set(map(os.path.abspath, self.options.files))
+        files = self.workload_files()
         for workload in self.workloads.values():
             files.update(path for _, path in _component_files(workload.spec))
         return files
+
+    def workload_files(self) -> set[str]:
+        return {os.path.abspath(each) for each in self.options.files if each != STANDARD_INPUT}
 
     async def restart_users_of(self, changed: str) -> None:
         for workload in self.workloads.values():

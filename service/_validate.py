@@ -8,7 +8,8 @@ from typing import Any
 
 from service._exits import CANNOT_RUN, FAILED, NOT_FOUND, CommandError
 from service._terminal import escaped, output, say
-from service.files import Finding, Loaded, WorkloadFileError, read_workloads
+from service._workload_input import name_of, read_input
+from service.files import Finding, Loaded, WorkloadFileError
 from service.spec import WorkloadSpec
 
 __all__ = ["validate"]
@@ -32,7 +33,7 @@ def validate(paths: Sequence[str], *, as_json: bool) -> int:
             reports.append(_as_data(path, loaded, problems))
             continue
         for workload in loaded.workloads:
-            output(escaped(f"{path}: workload {workload.id}: {_counts(workload)}"))
+            output(escaped(f"{name_of(path)}: workload {workload.id}: {_counts(workload)}"))
         for note in loaded.notes:
             output(escaped(f"{note} (note)"))
         for problem in problems:
@@ -45,13 +46,13 @@ def validate(paths: Sequence[str], *, as_json: bool) -> int:
 def _read(path: str) -> tuple[Loaded, tuple[Finding, ...], int]:
     try:
         # Where a file is checked is often not where it will run, and without that one's secrets.
-        return read_workloads(path, unset_is_problem=False), (), 0
+        return read_input(path, unset_is_problem=False), (), 0
     except WorkloadFileError as error:
         return Loaded(()), error.problems, CANNOT_RUN
     except FileNotFoundError as error:
-        return Loaded(()), (Finding(path, 0, "", f"{error.strerror}"),), NOT_FOUND
+        return Loaded(()), (Finding(name_of(path), 0, "", f"{error.strerror}"),), NOT_FOUND
     except OSError as error:
-        return Loaded(()), (Finding(path, 0, "", f"{error.strerror or error}"),), FAILED
+        return Loaded(()), (Finding(name_of(path), 0, "", f"{error.strerror or error}"),), CANNOT_RUN
     except ModuleNotFoundError as error:
         raise CommandError(str(error), FAILED) from error
 

@@ -17,8 +17,9 @@ _WORKLOAD_HELP: Final = "its name, or NAMESPACE/NAME"
 _EPILOG: Final = "exit codes: 0; 2 for wrong options; 125 when no host could be asked, or it refused."
 _UP_EPILOG: Final = """\
 exit codes: 0 when everything has ended in order, or was told to stop by 'wasi-sockets stop' or SIGTERM; 1 when
-something has failed for good; 130 after Ctrl-C; 2 for wrong options; 125 when a workload cannot be started; 126 when a
-file says something that cannot be meant; 127 when it is not there."""
+something has failed for good; 130 after Ctrl-C; 2 for wrong options; 125 when a workload cannot be started, or
+standard output could not be written; 126 when a file cannot be read or says something that cannot be meant; 127 when it
+is not there."""
 
 
 def add_up_parser(commands: Any) -> None:
@@ -32,7 +33,7 @@ def add_up_parser(commands: Any) -> None:
         epilog=_UP_EPILOG,
         allow_abbrev=False,
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="workload files; see docs/workloads.md")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="workload files; '-' is standard input")
     parser.add_argument(
         "--watch", action="store_true", help="restart what changes on disk: components and files"
     )

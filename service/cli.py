@@ -34,8 +34,8 @@ _SIGPIPE = 13
 
 _RUN_HELP = """\
 exit codes: the guest's own; 1 when its run function returned an error; 134 when it trapped; 130 after Ctrl-C;
-2 for wrong options; 124 after --timeout; 125 when a service could not start; 126 when the component cannot be run;
-127 when the file is not there."""
+2 for wrong options; 124 after --timeout; 125 when a service could not start or standard output could not be written;
+126 when the component cannot be run; 127 when the file is not there."""
 
 _SERVICE_HELP = """\
 Let something answer at a port of the guest's network: 'echo', an async function that takes a trio stream
@@ -178,11 +178,15 @@ def _add_validate(commands: argparse._SubParsersAction[_Parser]) -> None:
         "validate",
         help="check workload files",
         description="Check workload files, and show what they hold and what of them is ignored. Starts nothing.",
-        epilog="exit codes: 0; 126 when a file is wrong; 127 when one is not there; 125 when one cannot be read.",
+        epilog="exit codes: 0; 126 when a file is wrong or cannot be read; 127 when one is not there; 125 when standard"
+        " output cannot be written.",
         allow_abbrev=False,
     )
     validate.add_argument(
-        "files", metavar="FILE", nargs="+", help="a workload file, or a manifest of wasmCloud's"
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="a workload file, or a manifest of wasmCloud's; '-' is standard input",
     )
     validate.add_argument("--json", action="store_true", help="print JSON")
 

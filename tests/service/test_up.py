@@ -378,6 +378,26 @@ def test_files_that_cannot_be_used_are_refused_before_anything_starts(place: Pla
         assert message in done.stderr
 
 
+def test_a_workload_may_come_from_standard_input(place: Place, guest_file: GuestFile) -> None:
+    work = (
+        f"components:\n  echo: {{component: '{guest_file('c-echo-0.2.0')}', arguments: [127.0.0.1, '7']}}\n"
+    )
+    place.write("shop.yaml", textwrap.dedent(SERVICE) + work.replace("}\n", ", after: [api]}\n"))
+    with (place.directory / "shop.yaml").open() as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "service", "up", "--until-done", "-"],
+            cwd=place.directory,
+            env=place.environment,
+            stdin=file,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert (done.returncode, done.stdout) == (0, "shop/echo | echoed 32 bytes in 1 round trips\n"), (
+        done.stderr
+    )
+
+
 def test_everything_that_is_wrong_with_a_file_is_said_a_line_each(place: Place) -> None:
     place.write("bad.yaml", "name: shop\nservices:\n  api: {handler: 3}\n  web: {component: missing.wasm}\n")
     done = place.run("up", "bad.yaml")

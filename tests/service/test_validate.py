@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -59,7 +60,28 @@ def test_problems_and_what_is_not_there(wasi_sockets_command: Run, good: str, tm
     ]
     assert "good.yaml: workload default/tasks" in ended.out
     assert wasi_sockets_command("validate", good, "missing.yaml").code == 127
-    assert wasi_sockets_command("validate", ".", good).code == 125
+    assert wasi_sockets_command("validate", ".", good).code == 126
+
+
+def test_standard_input(wasi_sockets_command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(_GOOD.encode())))
+    ended = wasi_sockets_command("validate", "-")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("standard input: workload default/tasks: 2 services, 1 component\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"name: a\nservices: 3\n")))
+    ended = wasi_sockets_command("validate", "-")
+    assert ended.code == 126
+    assert ended.err.startswith("wasi-sockets: standard input:2: services: ")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"#" * (2 << 20))))
+    assert "larger than 1024 KiB" in wasi_sockets_command("validate", "-").err
+    monkeypatch.setattr(sys, "stdin", None)
+    ended = wasi_sockets_command("validate", "-")
+    assert (ended.code, ended.err) == (126, "wasi-sockets: standard input: Bad file descriptor\n")
+
+
+def test_a_file_that_cannot_be_read_has_one_code(wasi_sockets_command: Run) -> None:
+    codes = {words: wasi_sockets_command(words, ".").code for words in ("validate", "up", "run")}
+    assert codes == {"validate": 126, "up": 126, "run": 126}
 
 
 def test_json(wasi_sockets_command: Run, good: str, tmp_path: Path) -> None:
