@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from service._exits import FAILED, USAGE, CommandError
+from service._telemetry_sending import Failures, send_what_is_left
 from service._terminal import escaped, say
 
 __all__ = ["LEVELS", "console_level", "feed", "telemetry_from_environment"]
@@ -25,9 +24,6 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 
 #: The standard's levels that `logging` calls otherwise.
 _STANDARD_LEVELS: Final = {"trace": "debug", "warn": "warning", "fatal": "critical"}
-
-_SENT_WITHIN: Final = 5.0
-_LONGEST_MESSAGE: Final = 300
 
 _logger: Final = logging.getLogger("wasi_sockets")
 _feeds: Final[list[logging.Handler]] = []
@@ -100,12 +96,13 @@ def telemetry_from_environment() -> Iterator[None]:
         raise CommandError(f"OpenTelemetry cannot be set up: {error}", FAILED) from error
     telemetry.refresh()
     # For as long as the process lives: the SDK also does something when that exits.
-    logging.getLogger("opentelemetry").addHandler(_Failures())
+    failures = Failures()
+    logging.getLogger("opentelemetry").addHandler(failures)
     try:
         with feed(LoggingHandler(handler_level)):
             yield
     finally:
-        _send_what_is_left()
+        send_what_is_left(failures)
 
 
 def _telemetry_level() -> int:
@@ -126,42 +123,3 @@ def _resource(version: str) -> dict[str, str]:
     own = {"service.version": version, "service.instance.id": str(uuid.uuid4())}
     given = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     return {name: value for name, value in own.items() if f"{name}=" not in given}
-
-
-def _send_what_is_left() -> None:
-    from opentelemetry import _logs, metrics, trace
-
-    providers: dict[str, Any] = {
-        "traces": trace.get_tracer_provider(),
-        "metrics": metrics.get_meter_provider(),
-        "logs": _logs.get_logger_provider(),
-    }
-    # The SDK tries for longer than anybody waits for a command to end, and one signal after the other.
-    threads = {
-        name: threading.Thread(target=_shut_down, args=(name, provider), daemon=True)
-        for name, provider in providers.items()
-    }
-    for thread in threads.values():
-        thread.start()
-    until = time.monotonic() + _SENT_WITHIN
-    for name, thread in threads.items():
-        thread.join(max(0.0, until - time.monotonic()))
-        if thread.is_alive():
-            say(f"the last {name} could not be sent within {_SENT_WITHIN:g} s")
-
-
-def _shut_down(name: str, provider: Any) -> None:
-    try:
-        provider.shutdown()
-    except Exception as error:  # of an exporter of whatever kind
-        say(f"the last {name} could not be sent: {escaped(str(error))}")
-
-
-class _Failures(logging.Handler):
-    """Says what the SDK could not do. That it will try again is not worth a line."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        say(f"telemetry: {escaped(record.getMessage())[:_LONGEST_MESSAGE]}")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from service import _telemetry_sending
 from service._exits import CommandError
 from service._telemetry import console_level, feed
+from service._telemetry_sending import Failures, send_what_is_left
 from tests.otlp_receivers import Received, grpc_receiver, http_receiver
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,19 +116,72 @@ def test_what_is_left_is_sent_after_ctrl_c(environment: dict[str, str], guest_fi
     assert [record.body.string_value for record in received.records] == ["ready"]
 
 
-def test_a_receiver_that_is_not_there_is_said_and_changes_nothing(
-    environment: dict[str, str], guest_file: Files
+@pytest.mark.parametrize(
+    ("protocol", "credentials", "reason"),
+    [
+        ("grpc", "", "Connection refused"),
+        ("grpc", "someone:secret@", ""),  # which gRPC takes for a name
+        ("http/protobuf", "someone:secret@", "Connection refused"),
+    ],
+)
+def test_a_receiver_that_is_not_there_is_said_once_and_changes_nothing(
+    environment: dict[str, str], guest_file: Files, protocol: str, credentials: str, reason: str
 ) -> None:
     ended = run(
         environment,
         *(guest_file("c-echo-0.2.12"), "--service", "8080=echo"),
-        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{credentials}127.0.0.1:1",
+        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
     )
     assert (ended.returncode, ended.stdout) == (0, "echoed 32 bytes in 1 round trips\n")
-    said = ended.stderr.splitlines()
-    assert said
-    assert all(line.startswith("wasi-sockets: ") for line in said), said
-    assert any("could not be sent within" in line or "Failed to export" in line for line in said)
+    (line,) = ended.stderr.splitlines()
+    told = (
+        "wasi-sockets: the last traces, metrics and logs could not be sent to http://127.0.0.1:1 within 5 s: "
+    )
+    assert line.startswith(told)
+    assert reason in line
+    assert "secret" not in line
+
+
+class Stuck:
+    """A provider whose exporter is still trying."""
+
+    def __init__(self) -> None:
+        self.ends = threading.Event()
+
+    def shutdown(self) -> None:
+        self.ends.wait()
+
+
+def test_signals_with_endpoints_of_their_own_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in list(os.environ):
+        if name.startswith("OTEL_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://one.example:4317")
+    monkeypatch.setenv("OTEL_LOGS_EXPORTER", "console")
+    monkeypatch.setattr(_telemetry_sending, "_SENT_WITHIN", 0.0)
+    stuck = Stuck()
+    for module, get in (
+        ("trace", "get_tracer_provider"),
+        ("metrics", "get_meter_provider"),
+        ("_logs", "get_logger_provider"),
+    ):
+        monkeypatch.setattr(f"opentelemetry.{module}.{get}", lambda: stuck)
+    failures = Failures()
+    failures.reasons.append(
+        "Transient error StatusCode.UNAVAILABLE encountered while exporting traces to one.example"
+    )
+    try:
+        send_what_is_left(failures)
+    finally:
+        stuck.ends.set()
+    assert capsys.readouterr().err.splitlines() == [
+        "wasi-sockets: the last traces could not be sent to http://one.example:4317 within 0 s: StatusCode.UNAVAILABLE",
+        "wasi-sockets: the last metrics could not be sent to http://localhost:4317 within 0 s",
+        "wasi-sockets: the last logs could not be sent within 0 s",
+    ]
 
 
 _IMPORTED = """
