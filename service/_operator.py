@@ -21,7 +21,11 @@ try:
     from service.kubernetes import ApiServer, in_cluster, load_kubeconfig
     from service.kubernetes.operator import DEFAULT_MEMORY, Allowance, Api, Operator
 except ModuleNotFoundError as error:
-    raise CommandError(str(error), FAILED) from error
+    raise CommandError(
+        f"'wasi-sockets operator' needs the extra kubernetes ({error.name} is missing):"
+        " pip install 'wasi-sockets[kubernetes]'",
+        FAILED,
+    ) from error
 
 __all__ = ["operator"]
 

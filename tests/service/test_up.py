@@ -254,6 +254,29 @@ def test_what_refuses_to_end_does_not_hold_the_process(place: Place) -> None:
         assert process.wait(20) == 130
 
 
+def test_what_holds_the_loop_does_not_hold_the_process(place: Place) -> None:
+    place.write(
+        "holding.py",
+        """
+        import threading
+
+        async def work(network):
+            print("holding", flush=True)
+            threading.Event().wait()
+        """,
+    )
+    place.write("shop.yaml", "name: shop\nservices: {worker: {task: 'holding:work'}}\n")
+    with place.popen("up", "shop.yaml", stderr=subprocess.PIPE) as process:
+        if process.stdout is None or process.stderr is None:
+            raise ValueError("no output")
+        assert process.stdout.readline() == "holding\n"
+        # Two of one kind could be one when they come.
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        assert "this process ends without it" in process.stderr.read()
+        assert process.wait(20) == 130
+
+
 def test_a_standard_error_that_nobody_reads_does_not_hold_the_process(place: Place) -> None:
     place.write("shop.yaml", SERVICE)
     reading, writing = os.pipe()
