@@ -263,9 +263,7 @@ def test_all_limits_can_be_set() -> None:
 def test_a_problem_is_told_with_its_line(entry: str, message: str) -> None:
     (told,) = [each for each in problems(f"{_SERVICE}    {entry}\n") if message in each]
     line = told.partition(":")[0]
-    assert line == (
-        "1" if "wait for each other" in message else "3" if "has only one of component" in message else "5"
-    )
+    assert line == ("3" if "has only one of component" in message else "5")
 
 
 @pytest.mark.parametrize(
