@@ -213,7 +213,7 @@ def test_a_taken_port_is_said(wasi_sockets_command: Run, guest_text: Callable[..
         port = taken.getsockname()[1]
         ended = wasi_sockets_command("run", guest_text("i32.const 0"), "--publish", f"{port}:80")
     assert ended.code == 125
-    assert f"--publish {port}:80: Address already in use" in ended.err
+    assert f"--publish {port}:80: Address already in use: 127.0.0.1:{port}\n" in ended.err
 
 
 def test_a_name_that_is_none_is_said(wasi_sockets_command: Run, guest_text: Callable[..., Path]) -> None:
