@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, TypeAlias
 
@@ -45,7 +46,12 @@ async def serve_connection(handler: Handler, report: FailureReport, stream: TcpS
     nothing else. That a peer went away in the middle is no failure of the handler, and not reported.
     """
     try:
-        await handler(stream)
+        answer = handler(stream)
+        if not inspect.isawaitable(answer):
+            raise TypeError(
+                f"a handler must be an async function, but {handler!r} returned {answer!r}, which cannot be awaited"
+            )
+        await answer
     except BaseException as error:
         ends_all, failure = split_failure(error)
         if failure is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from service._endings import ending as told
 from service._exits import CANNOT_RUN
 from service._serving import split_failure, until_unconnected
 from service.hosting._feeds import MAX_LINE, Lines, OutputStream
+from service.hosting._tracebacks import lines_of
 from service.identity import acting_as
 from service.oci import PullError, Secret, pull
 from service.spec import ComponentCode, Volume
@@ -105,6 +105,7 @@ class Program(ABC):
         self._served: frozenset[int] = frozenset()
         """Ports whose listeners may have been closed already, while what they accepted goes on."""
         self._place: Final = place
+        self._last_failure: list[str] = []
 
     @property
     def full_name(self) -> str:
@@ -138,7 +139,7 @@ class Program(ABC):
             if ends_all is not None:
                 raise ends_all from None
             self._release(owner)  # before it is told, which may take a while
-            return await self._ending_of(failure if failure is not None else error)
+            return await self._ending_of(_innermost(failure if failure is not None else error))
         finally:
             self._release(owner)
 
@@ -150,9 +151,11 @@ class Program(ABC):
         self._place.network.release(owner)
 
     async def _ending_of(self, error: BaseException) -> Ending:
-        error = _innermost(error)
-        await self.say(*"".join(traceback.format_exception(error)).rstrip().splitlines())
-        return Ending(True, _in_words(error))
+        lines, words = lines_of(error), _in_words(error)
+        # A service that is restarted again and again mostly fails in the same way.
+        same, self._last_failure = lines == self._last_failure, lines
+        await self.say(*([f"{words} (as the last time, in the same place)"] if same else lines))
+        return Ending(True, words)
 
     async def drain(self, *, outgoing: bool = False) -> None:
         """Refuse new connections, and wait until those that it has accepted have ended.

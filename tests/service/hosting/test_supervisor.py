@@ -72,7 +72,12 @@ async def test_backoff_and_budget(autojump_clock: MockClock) -> None:
     assert status.reason == "RuntimeError: no good; the budget of 4 restarts is used up"
     assert status.restarts == 4
     said = [each.text for each in host.lines.last()]
-    assert sum(line == "RuntimeError: no good" for line in said) == 5
+    assert sum(line == "RuntimeError: no good" for line in said) == 1
+    assert said[-4:] == ["RuntimeError: no good (as the last time, in the same place)"] * 4
+    # Nothing of what runs the service is in its traceback.
+    assert [line.strip() for line in said if "File " in line] == [
+        f'File "{__file__}", line {fail.__code__.co_firstlineno + 2}, in fail'
+    ]
     without_running = [
         each for each in states(host) if each != "running"
     ]  # it may fail before it is seen to run
