@@ -17,7 +17,8 @@ import outcome
 import trio
 
 from service._exits import SIGNALLED
-from service._terminal import escaped, say
+from service._service_output import ServiceOutput
+from service._terminal import beneath, escaped, say
 from service.control import ControlDirectoryError, event_as_json, line_as_json, serve_control
 from service.hosting import ENDED, Event, Host, OutputLine, State
 
@@ -51,6 +52,7 @@ class HostCommand(ABC):
         self.host: Final = host
         self.signal = 0
         self.console: Final = Console(as_json=as_json)
+        self._printed: Final = ServiceOutput()
         self._grace: Final = grace
         self._last_resort: threading.Timer | None = None
 
@@ -65,7 +67,8 @@ class HostCommand(ABC):
     async def run(self) -> int:
         """Live, and tell what happens. Returns the exit code for this process."""
         try:
-            return await self._run()
+            with self._printed:
+                return await self._run()
         finally:
             if self._last_resort is not None:
                 self._last_resort.cancel()
@@ -76,7 +79,9 @@ class HostCommand(ABC):
             nursery.start_soon(self.console.progress, self.host)
             async with trio.open_nursery() as telling:
                 await telling.start(self._tell_events)
+                telling.start_soon(self._printed.tell, self.console.strays)
                 ended = await outcome.acapture(self._live, nursery)
+                self._printed.close()
                 # The events end with the host; but not everybody reads what is written for them.
                 telling.cancel_scope.deadline = trio.current_time() + _TOLD_WITHIN
             nursery.cancel_scope.cancel()
@@ -170,6 +175,10 @@ class Console:
             ]
             await self._write(file, texts)
 
+    async def strays(self, lines: Sequence[str]) -> None:
+        """Lines that nobody is known to have written."""
+        await self._write(sys.stderr, [escaped(each) for each in lines])
+
     async def event(self, event: Event) -> None:
         key = (event.workload, event.service)
         if event.state is State.STARTING:
@@ -234,6 +243,7 @@ class Console:
 
 
 def _is_terminal(file: TextIO | None) -> bool:
+    file = beneath(file)
     try:
         return file is not None and file.isatty()
     except ValueError:  # closed
@@ -245,6 +255,7 @@ def _short(workload: str) -> str:
 
 
 def _write(file: TextIO | None, text: str) -> None:
+    file = beneath(file)
     if file is None:
         return
     with suppress(OSError, ValueError):  # nobody reads it any more; the workloads go on

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple
@@ -17,6 +18,7 @@ from service._endings import ending as told
 from service._exits import CANNOT_RUN
 from service._serving import split_failure, until_unconnected
 from service.hosting._feeds import MAX_LINE, Lines, OutputStream
+from service.hosting._speakers import Speaker, speaking
 from service.hosting._tracebacks import lines_of
 from service.identity import acting_as
 from service.oci import PullError, Secret, pull
@@ -106,6 +108,7 @@ class Program(ABC):
         """Ports whose listeners may have been closed already, while what they accepted goes on."""
         self._place: Final = place
         self._last_failure: list[str] = []
+        self._speaker = Speaker(partial(place.say, name))
 
     @property
     def full_name(self) -> str:
@@ -132,8 +135,9 @@ class Program(ABC):
         """
         owner = Owner(self.full_name)
         try:
-            with acting_as(self.name):
-                return await self._run(owner, task_status)
+            async with self._speaks():
+                with acting_as(self.name):
+                    return await self._run(owner, task_status)
         except BaseException as error:
             ends_all, failure = split_failure(error)
             if ends_all is not None:
@@ -142,6 +146,17 @@ class Program(ABC):
             return await self._ending_of(_innermost(failure if failure is not None else error))
         finally:
             self._release(owner)
+
+    @asynccontextmanager
+    async def _speaks(self) -> AsyncIterator[None]:
+        """What this task and those below it print is output of the service."""
+        self._speaker = Speaker(partial(self._place.say, self.name))
+        try:
+            with speaking(self._speaker):
+                yield
+        finally:
+            if self._speaker.at_end is not None:
+                await self._speaker.at_end(self._speaker)
 
     @abstractmethod
     async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending: ...

@@ -14,9 +14,10 @@ from service._imports import ImportFailedError, import_object
 from service._python_targets import asgi_problem, handler_problem, task_problem
 from service._serving import serve_connection
 from service.hosting._programs import CannotStartError, ComponentProgram, Ending, Owner, Place, Program
+from service.hosting._speakers import in_the_context_of
 from service.hosting._tracebacks import lines_of
 from service.spec import AsgiCode, Code, ComponentCode, HandlerCode, TaskCode
-from wasi_sockets import Limits, TcpListener
+from wasi_sockets import Limits, TcpListener, TcpStream
 
 __all__ = ["program_for"]
 
@@ -111,8 +112,13 @@ class HandlerProgram(ListeningProgram):
         super().__init__(name, code.target, ports, place)
 
     async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending:
-        handler = partial(serve_connection, await self._code(), self._report)
-        serve = partial(self._place.network.serve_tcp, handler, owner=owner)
+        handler, of = await self._code(), self._speaker
+
+        async def handle(stream: TcpStream) -> None:
+            with in_the_context_of(of):  # it has that of whoever connected
+                await serve_connection(handler, self._report, stream)
+
+        serve = partial(self._place.network.serve_tcp, handle, owner=owner)
         self._listeners = []
         async with trio.open_nursery() as nursery:
             for port in self._ports:
@@ -142,7 +148,12 @@ class AsgiProgram(ListeningProgram):
         await super().prepare()
 
     async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending:
-        app = await self._code()
+        app, of = await self._code(), self._speaker
+
+        async def application(*arguments: Any) -> None:
+            with in_the_context_of(of):  # it has that of whoever connected
+                await app(*arguments)
+
         from service.hosting._asgi_log import config_that_tells
         from wasi_sockets.asgi import serve_asgi
 
@@ -155,7 +166,7 @@ class AsgiProgram(ListeningProgram):
             except OSError as error:
                 raise _PortTakenError(error) from error
             await serve_asgi(
-                app, self._listeners, config=config_that_tells(self.say), task_status=task_status
+                application, self._listeners, config=config_that_tells(self.say), task_status=task_status
             )
         finally:
             for listener in self._listeners:
