@@ -124,6 +124,15 @@ class Program(ABC):
         """
         await trio.lowlevel.checkpoint()
 
+    async def renew(self) -> None:
+        """Have anew what the next start needs; what runs goes on with what it has.
+
+        Raises:
+            CannotStartError: it is not to be had, and nothing has changed.
+            OSError: likewise, for now.
+        """
+        await trio.lowlevel.checkpoint()
+
     @abstractmethod
     def forget(self) -> None:
         """What was prepared may have changed: have it anew at the next start, where that is possible."""
@@ -216,6 +225,15 @@ class ComponentProgram(Program):
         finally:
             self._loading = None
             self.stage = ""
+
+    async def renew(self) -> None:
+        try:
+            loaded = await self._loaded()
+        finally:
+            self._loading = None
+            self.stage = ""
+        self._component = loaded
+        self._outdated = True  # what is being loaded for a start that is under way
 
     async def _loaded(self) -> wasi_sockets.GuestComponent:
         code, place = self._code, self._place

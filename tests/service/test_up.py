@@ -199,6 +199,33 @@ def test_watch_restarts_what_changes(place: Place, guest_file: GuestFile) -> Non
     assert running.end() == 0
 
 
+def test_watch_leaves_what_runs_until_the_new_one_can_be_loaded(place: Place, guest_file: GuestFile) -> None:
+    component = place.directory / "server.wasm"
+    whole = guest_file("c-server-0.2.0").read_bytes()
+    component.write_bytes(whole)
+    place.write(
+        "shop.yaml",
+        "name: shop\nservices: {api: {component: server.wasm, arguments: ['7'], ports: [7]}}\n",
+    )
+    with place.popen("up", "--json", "--watch", "shop.yaml", stderr=subprocess.PIPE) as process:
+        running = Running(process)
+        place.started.append(running)
+        running.until(service="api", state="ready", incarnation=1)
+        component.write_bytes(whole[: len(whole) // 2])
+        if process.stderr is None:
+            raise ValueError("no standard error")
+        told = process.stderr.readline()
+        assert told.startswith(f"wasi-sockets: default/shop: api: {component}: ")
+        assert process.stderr.readline() == "    what ran before goes on\n"
+        refused = place.run("restart", "shop:api", "--anew")
+        assert (refused.returncode, f"default/shop: api: {component}: " in refused.stderr) == (125, True)
+        (shop,) = place.ask("ps")
+        assert [(each["state"], each["restarts"]) for each in shop["services"]] == [("ready", 0)]
+        component.write_bytes(whole)
+        running.until(service="api", state="ready", incarnation=2)
+        assert running.end() == 0
+
+
 def test_watch_outlives_a_change_of_what_is_told_to_stop(place: Place, guest_file: GuestFile) -> None:
     component = place.directory / "work.wasm"
     component.write_bytes(guest_file("c-echo-0.2.0").read_bytes())
