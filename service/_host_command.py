@@ -17,6 +17,7 @@ import outcome
 import trio
 
 from service._exits import SIGNALLED
+from service._service_names import service_name
 from service._service_output import ServiceOutput
 from service._terminal import beneath, escaped, say
 from service.control import ControlDirectoryError, event_as_json, line_as_json, serve_control
@@ -128,7 +129,7 @@ class HostCommand(ABC):
 
     def _leave(self) -> None:
         # From the events: this is another thread, and trio may be stuck.
-        last = {f"{_short(each.workload)}/{each.service}": each.state for each in self.host.events.last()}
+        last = {service_name(each.workload, each.service): each.state for each in self.host.events.last()}
         names = [name for name, state in last.items() if state not in ENDED]
         last_words = f"{', '.join(names) or 'something'} does not end; this process ends without it"
         telling = threading.Thread(target=say, args=[last_words], daemon=True)
@@ -169,7 +170,7 @@ class Console:
         for stream, file in (("stdout", sys.stdout), ("stderr", sys.stderr), ("host", sys.stderr)):
             mark = "#" if stream == "host" else "|"
             texts = [
-                escaped(f"{_short(each.workload)}/{each.service} {mark} {each.text}")
+                escaped(f"{service_name(each.workload, each.service)} {mark} {each.text}")
                 for each in lines
                 if each.stream == stream
             ]
@@ -190,7 +191,7 @@ class Console:
         elif event.state not in _QUIET or event.reason:
             # Indented, or what a registry or a component says could pass for another line of this program.
             why = ": " + "\n    ".join(event.reason.splitlines()) if event.reason else ""
-            await self.say(f"{_short(event.workload)}/{event.service}: {event.state}{why}")
+            await self.say(f"{service_name(event.workload, event.service)}: {event.state}{why}")
 
     async def say(self, message: str) -> None:
         await self._run(say, message)
@@ -220,7 +221,7 @@ class Console:
                 if service.reason != told:  # events tell of states; what is done within one, only the status
                     seconds = trio.current_time() - since
                     return escaped(
-                        f"wasi-sockets: {_short(name)}/{service.name}: {service.reason} ({seconds:.0f} s)"
+                        f"wasi-sockets: {service_name(name, service.name)}: {service.reason} ({seconds:.0f} s)"
                     )
         return ""
 
@@ -248,10 +249,6 @@ def _is_terminal(file: TextIO | None) -> bool:
         return file is not None and file.isatty()
     except ValueError:  # closed
         return False
-
-
-def _short(workload: str) -> str:
-    return workload.removeprefix("default/")
 
 
 def _write(file: TextIO | None, text: str) -> None:

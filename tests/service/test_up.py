@@ -89,7 +89,7 @@ def test_what_services_wrote_can_be_read_and_followed(place: Place, guest_file: 
     assert place.ask("logs", "shop:api") == []
     assert place.ask("logs", "shop", "--lines", "0") == []
     shown = place.run("logs", "shop").stdout
-    assert shown.rstrip().endswith("default/shop:echo | echoed 32 bytes in 1 round trips")
+    assert shown.rstrip().endswith(" shop/echo | echoed 32 bytes in 1 round trips")
     with place.popen("logs", "shop:echo", "--follow") as following:
         if following.stdout is None:
             raise ValueError("no output")
