@@ -14,6 +14,7 @@ __all__ = [
     "FailureReport",
     "Handler",
     "accept_until_closed",
+    "connected",
     "echo",
     "serve_connection",
     "split_failure",
@@ -88,15 +89,22 @@ async def until_unconnected(
         owners: the `id` of each owner that counts; None for all.
         ports: own ports that count; None for all.
     """
-    while any(  # noqa: ASYNC110  # nothing tells of the last connection
+    while connected(network, owners, ports):  # noqa: ASYNC110  # nothing tells of the last connection
+        await trio.sleep(_DRAIN_STEP)
+
+
+def connected(
+    network: Network, owners: Collection[int] | None = None, ports: Collection[int] | None = None
+) -> bool:
+    """Whether there is a TCP connection that still can carry anything; arguments as for `until_unconnected`."""
+    return any(
         each.protocol == "tcp"
         and each.remote is not None
         and each.state != "reset"
         and (owners is None or id(each.owner) in owners)
         and (ports is None or each.local.port in ports)
         for each in network.sockets()
-    ):
-        await trio.sleep(_DRAIN_STEP)
+    )
 
 
 async def echo(stream: TcpStream) -> None:

@@ -16,7 +16,7 @@ import wasmtime
 import wasi_sockets
 from service._endings import ending as told
 from service._exits import CANNOT_RUN
-from service._serving import split_failure, until_unconnected
+from service._serving import connected, split_failure, until_unconnected
 from service.hosting._feeds import MAX_LINE, Lines, OutputStream
 from service.hosting._speakers import Speaker, speaking
 from service.hosting._tracebacks import lines_of
@@ -187,13 +187,22 @@ class Program(ABC):
         Args:
             outgoing: those that it has made too. A service may keep some for their next use, and has no end of them.
         """
-        network = self._place.network
-        own = [each for each in network.sockets() if str(each.owner) == self.full_name]
-        owners = {id(each.owner): each.owner for each in own}
-        ports = {each.local.port for each in own if each.state == "listening"}
+        owners, ports = self._own(outgoing)
         for owner in owners.values():
-            network.drain(owner)
-        await until_unconnected(network, owners.keys(), None if outgoing else ports | self._served)
+            self._place.network.drain(owner)
+        await until_unconnected(self._place.network, owners.keys(), ports)
+
+    def is_connected(self, *, outgoing: bool = False) -> bool:
+        """Whether `drain` would wait."""
+        owners, ports = self._own(outgoing)
+        return connected(self._place.network, owners.keys(), ports)
+
+    def _own(self, outgoing: bool) -> tuple[dict[int, object], frozenset[int] | None]:
+        """The owners of its sockets by `id`, and the ports whose connections count; None for all."""
+        own = [each for each in self._place.network.sockets() if str(each.owner) == self.full_name]
+        owners = {id(each.owner): each.owner for each in own}
+        listening = frozenset(each.local.port for each in own if each.state == "listening")
+        return owners, None if outgoing else listening | self._served
 
     async def say(self, *lines: str) -> None:
         """Tell whoever looks after the host; who does not listen is not waited for long."""

@@ -195,6 +195,10 @@ class TaskProgram(PythonProgram):
         self._adopt(self._owner)
         await super().drain(outgoing=outgoing)
 
+    def is_connected(self, *, outgoing: bool = False) -> bool:
+        self._adopt(self._owner)
+        return super().is_connected(outgoing=outgoing)
+
     def _adopt(self, owner: Owner) -> None:
         """It makes sockets by itself and may forget them; what is at its ports is its own."""
         for port in self._ports:

@@ -480,3 +480,17 @@ async def test_an_http_probe_without_what_it_needs_is_said(monkeypatch: pytest.M
         with pytest.raises(WorkloadError, match=r"api: an HTTP probe needs h11.*wasi-sockets\[workloads\]"):
             await host.start(workload_of(spec))
         assert host.workloads == {}
+
+
+async def test_only_what_has_connections_is_told_to_wait_for_them(autojump_clock: MockClock) -> None:
+    async with Host() as host:
+        handler = ServiceSpec(name="web", code=HandlerCode(shout), ports=(80,))
+        idle = ServiceSpec(name="idle", code=HandlerCode(shout), ports=(81,))
+        workload = await host.start(workload_of(service(live_on), handler, idle))
+        await workload.until_ready()
+        async with await workload.network.connect_tcp("127.0.0.1", 80) as stream:
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"HELLO"
+            await workload.stop(1)
+    reasons = {each.service: each.reason for each in host.events.last() if each.state is State.STOPPING}
+    assert reasons == {"api": "", "idle": "", "web": "until its connections have ended"}
