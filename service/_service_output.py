@@ -22,8 +22,8 @@ from service.hosting import Lines, OutputStream, Speaker, speaker
 
 __all__ = ["MOST_KEPT", "ServiceOutput"]
 
-MOST_KEPT: Final = 4_000_000
-"""Characters that are kept while nobody takes them."""
+MOST_KEPT: Final = 64_000_000
+"""Characters that are kept while nobody takes them: a service may print much before it lets the loop go on."""
 
 _LINE_COSTS: Final = 100
 _MOST_AT_ONCE: Final = 1000
