@@ -16,7 +16,9 @@ import trio
 from service._exits import SIGNALLED
 from service._last_resort import SLACK, TOLD_WITHIN, LastResort
 from service._lost_output import HOST_OUTPUT, LostOutput
-from service._terminal import escaped, say
+from service._service_names import service_name
+from service._service_output import ServiceOutput
+from service._terminal import beneath, escaped, say
 from service.control import ControlDirectoryError, event_as_json, line_as_json, serve_control
 from service.hosting import ENDED, Event, Host, OutputLine, State
 
@@ -43,6 +45,7 @@ class HostCommand(ABC):
     def __init__(self, host: Host, *, grace: float, as_json: bool) -> None:
         self.host: Final = host
         self.console: Final = Console(as_json=as_json)
+        self._printed: Final = ServiceOutput()
         self._grace: Final = grace
         self._last_resort: Final = LastResort(self._running)
 
@@ -62,7 +65,9 @@ class HostCommand(ABC):
     async def run(self) -> int:
         """Live, and tell what happens. Returns the exit code for this process."""
         with self._last_resort:
-            return self.console.lost_output.finish(await self._run())
+            with self._printed:
+                code = await self._run()
+            return self.console.lost_output.finish(code)
 
     async def _run(self) -> int:
         async with trio.open_nursery() as nursery:
@@ -70,7 +75,9 @@ class HostCommand(ABC):
             nursery.start_soon(self.console.progress, self.host)
             async with trio.open_nursery() as telling:
                 await telling.start(self._tell_events)
+                telling.start_soon(self._printed.tell, self.console.strays)
                 ended = await outcome.acapture(self._live, nursery)
+                self._printed.close()
                 # The events end with the host; but not everybody reads what is written for them.
                 telling.cancel_scope.deadline = trio.current_time() + TOLD_WITHIN
             nursery.cancel_scope.cancel()
@@ -103,7 +110,7 @@ class HostCommand(ABC):
 
     def _running(self) -> list[str]:
         # From the events: this is another thread, and trio may be stuck.
-        last = {f"{_short(each.workload)}/{each.service}": each.state for each in self.host.events.last()}
+        last = {service_name(each.workload, each.service): each.state for each in self.host.events.last()}
         return [name for name, state in last.items() if state not in ENDED]
 
     async def _stop(self) -> None:
@@ -144,11 +151,15 @@ class Console:
         for stream, file in (("stdout", sys.stdout), ("stderr", sys.stderr), ("host", sys.stderr)):
             mark = "#" if stream == "host" else "|"
             texts = [
-                escaped(f"{_short(each.workload)}/{each.service} {mark} {each.text}")
+                escaped(f"{service_name(each.workload, each.service)} {mark} {each.text}")
                 for each in lines
                 if each.stream == stream
             ]
             await self._write(file, texts)
+
+    async def strays(self, lines: Sequence[str]) -> None:
+        """Lines that nobody is known to have written."""
+        await self._write(sys.stderr, [escaped(each) for each in lines])
 
     async def event(self, event: Event) -> None:
         key = (event.workload, event.service)
@@ -161,7 +172,7 @@ class Console:
         elif event.state not in _QUIET or event.reason:
             # Indented, or what a registry or a component says could pass for another line of this program.
             why = ": " + "\n    ".join(event.reason.splitlines()) if event.reason else ""
-            await self.say(f"{_short(event.workload)}/{event.service}: {event.state}{why}")
+            await self.say(f"{service_name(event.workload, event.service)}: {event.state}{why}")
 
     async def say(self, message: str) -> None:
         await self._run(say, message)
@@ -191,7 +202,7 @@ class Console:
                 if service.reason != told:  # events tell of states; what is done within one, only the status
                     seconds = trio.current_time() - since
                     return escaped(
-                        f"wasi-sockets: {_short(name)}/{service.name}: {service.reason} ({seconds:.0f} s)"
+                        f"wasi-sockets: {service_name(name, service.name)}: {service.reason} ({seconds:.0f} s)"
                     )
         return ""
 
@@ -220,18 +231,16 @@ class Console:
 
 
 def _is_terminal(file: TextIO | None) -> bool:
+    file = beneath(file)
     try:
         return file is not None and file.isatty()
     except ValueError:  # closed
         return False
 
 
-def _short(workload: str) -> str:
-    return workload.removeprefix("default/")
-
-
 def _failure(file: TextIO | None, text: str) -> Exception | None:
     """Write; why that was not possible, which the workloads do not care about."""
+    file = beneath(file)
     if file is not None:
         try:
             file.write(text)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from service._terminal import escaped
 from wasi_sockets import Allow, Rule
@@ -23,6 +24,13 @@ __all__ = [
     "publish_option",
     "wrong",
 ]
+
+
+_SCHEME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_SCHEME_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
+_PORT_AT_END: Final = re.compile(r":\d+$")
+#: A range of addresses, the one thing with a slash.
+_RANGE: Final = re.compile(r"^(udp:)?\[?[0-9a-fA-F.:]+/[0-9.]+(\]|:|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,8 @@ def allow_option(text: str) -> Rule:
         argparse.ArgumentTypeError: it is none; the message says what is wrong.
     """
     udp = text.startswith("udp:")
+    if _SCHEME.match(text) or (text.count("/") and not _RANGE.search(text)):
+        raise wrong(text, f"a rule has no scheme and no path: write {_without_scheme_and_path(text)}")
     target = text.removeprefix("udp:")
     ports: range | None = None
     if target.startswith("["):
@@ -153,6 +163,13 @@ def allow_option(text: str) -> Rule:
             f"{'/udp' if udp else ''}",
         )
     return rule
+
+
+def _without_scheme_and_path(text: str) -> str:
+    scheme, separator, rest = text.partition("://") if "://" in text else ("", "", text)
+    place = rest.lstrip("/").partition("/")[0].rpartition("@")[2] or "example.com"
+    port = _SCHEME_PORTS.get(scheme.lower(), "")
+    return f"{place}:{port}" if separator and port and not _PORT_AT_END.search(place) else place
 
 
 def _protocol(text: str) -> tuple[str, Literal["tcp", "udp"]]:

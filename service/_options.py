@@ -15,6 +15,7 @@ __all__ = [
     "ServiceOption",
     "directory",
     "environment",
+    "grace",
     "mebibytes",
     "part_of_a_core",
     "pull_secret",
@@ -118,6 +119,21 @@ def environment(options: Sequence[str], own: Mapping[str, str]) -> dict[str, str
             continue
         made[guest_text(option, name)] = guest_text(option, value if equals else own[name])
     return made
+
+
+def grace(text: str) -> float:
+    """A finite number of seconds, 0 for at once.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise wrong(text, "expected a number of seconds, 0 for at once")
+    return number
 
 
 def seconds(text: str) -> float:

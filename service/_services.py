@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import traceback
 from collections.abc import Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from service._exits import FAILED, USAGE, CommandError
 from service._imports import ImportFailedError, import_object, in_one_line, with_place
 from service._last_resort import SLACK
 from service._options import ServiceOption
+from service._python_targets import asgi_problem, handler_problem
 from service._serving import Handler, accept_until_closed, echo, serve_connection, split_failure
 from service._terminal import say_from_task
 from wasi_sockets import Network, TcpListener
@@ -136,37 +136,11 @@ def _target(option: ServiceOption) -> Any:
     target = _import(option)
     if not callable(target):
         raise CommandError(f"--service {option.text}: {option.path} cannot be called", USAGE)
-    if option.kind == "handler" and inspect.isfunction(target) and not inspect.iscoroutinefunction(target):
-        raise CommandError(
-            f"--service {option.text}: {option.path} is not an async function; write"
-            f" 'async def {option.path}(stream)', or asgi:{option.module}:{option.path} for an ASGI application",
-            USAGE,
-        )
-    if option.kind == "handler":
-        _check_takes_a_stream(option, target)
+    check = handler_problem if option.kind == "handler" else asgi_problem
+    problem = check(target, option.module, option.path)
+    if problem:
+        raise CommandError(f"--service {option.text}: {problem}", USAGE)
     return target
-
-
-def _check_takes_a_stream(option: ServiceOption, target: Any) -> None:
-    try:
-        signature = inspect.signature(target)
-    except (TypeError, ValueError):  # not every callable tells
-        return
-    if _takes(signature, 1):
-        return
-    hint = f"; did you mean asgi:{option.module}:{option.path}?" if _takes(signature, 3) else ""
-    raise CommandError(
-        f"--service {option.text}: {option.path}{signature} cannot be called with one argument, the stream{hint}",
-        USAGE,
-    )
-
-
-def _takes(signature: inspect.Signature, count: int) -> bool:
-    try:
-        signature.bind(*range(count))
-    except TypeError:
-        return False
-    return True
 
 
 def _import(option: ServiceOption) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, TypeAlias
 
@@ -13,6 +14,7 @@ __all__ = [
     "FailureReport",
     "Handler",
     "accept_until_closed",
+    "connected",
     "echo",
     "serve_connection",
     "split_failure",
@@ -45,7 +47,12 @@ async def serve_connection(handler: Handler, report: FailureReport, stream: TcpS
     nothing else. That a peer went away in the middle is no failure of the handler, and not reported.
     """
     try:
-        await handler(stream)
+        answer = handler(stream)
+        if not inspect.isawaitable(answer):
+            raise TypeError(
+                f"a handler must be an async function, but {handler!r} returned {answer!r}, which cannot be awaited"
+            )
+        await answer
     except BaseException as error:
         ends_all, failure = split_failure(error)
         if failure is not None:
@@ -82,15 +89,22 @@ async def until_unconnected(
         owners: the `id` of each owner that counts; None for all.
         ports: own ports that count; None for all.
     """
-    while any(  # noqa: ASYNC110  # nothing tells of the last connection
+    while connected(network, owners, ports):  # noqa: ASYNC110  # nothing tells of the last connection
+        await trio.sleep(_DRAIN_STEP)
+
+
+def connected(
+    network: Network, owners: Collection[int] | None = None, ports: Collection[int] | None = None
+) -> bool:
+    """Whether there is a TCP connection that still can carry anything; arguments as for `until_unconnected`."""
+    return any(
         each.protocol == "tcp"
         and each.remote is not None
         and each.state != "reset"
         and (owners is None or id(each.owner) in owners)
         and (ports is None or each.local.port in ports)
         for each in network.sockets()
-    ):
-        await trio.sleep(_DRAIN_STEP)
+    )
 
 
 async def echo(stream: TcpStream) -> None:

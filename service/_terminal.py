@@ -6,13 +6,23 @@ import os
 import re
 import sys
 import time
-from typing import Final
+from contextlib import suppress
+from typing import Final, TextIO
 
 import trio
 
 from service._exits import FAILED, CommandError
 
-__all__ = ["Progress", "escaped", "escaped_lines", "flush_output", "output", "say", "say_from_task"]
+__all__ = [
+    "Progress",
+    "beneath",
+    "escaped",
+    "escaped_lines",
+    "flush_output",
+    "output",
+    "say",
+    "say_from_task",
+]
 
 # Control characters, those that change the direction of text, line and paragraph separators, and lone surrogates.
 _UNSAFE: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
@@ -37,6 +47,12 @@ def escaped(text: str) -> str:
 def escaped_lines(text: str) -> str:
     """`escaped`, but line ends and tabs stay."""
     return _UNSAFE_IN_LINES.sub(_escape, text)
+
+
+def beneath(file: TextIO | None) -> TextIO | None:
+    """A standard stream itself, also where what services write there is taken away (`_service_output.py`)."""
+    real: TextIO | None = getattr(file, "beneath", file)
+    return real
 
 
 def output(text: str) -> None:
@@ -78,11 +94,12 @@ def say(message: str) -> None:
 
     Never raises: there is nobody left to tell when standard error is gone.
     """
-    try:
-        sys.stderr.write(f"{_PROGRAM}: {escaped_lines(message)}\n")
-        sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
+    file = beneath(sys.stderr)
+    if file is None:
         return
+    with suppress(OSError, ValueError):
+        file.write(f"{_PROGRAM}: {escaped_lines(message)}\n")
+        file.flush()
 
 
 async def say_from_task(message: str) -> None:

@@ -160,12 +160,17 @@ class _Command(HostCommand):
         return {os.path.abspath(each) for each in self.options.files if each != STANDARD_INPUT}
 
     async def restart_users_of(self, changed: str) -> None:
-        for workload in self.workloads.values():
+        for workload in list(self.workloads.values()):
             for name, path in _component_files(workload.spec):
                 if path != changed or workload.over:
                     continue
                 try:
-                    workload.restart(name, anew=True)
+                    await workload.load_anew(name)  # a compiler may have failed, or be at it still
+                except WorkloadError as error:
+                    await self.console.say(f"{error}\n    what ran before goes on")
+                    continue
+                try:
+                    workload.restart(name)
                 except WorkloadError as error:
                     await self.console.say(f"{changed} changed on disk: {error}")
                 else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from service._options import mebibytes, part_of_a_core, pull_secret, seconds
+from service._options import grace, mebibytes, part_of_a_core, pull_secret
 from service._telemetry import LEVELS
 from service._terminal import escaped
 
@@ -14,6 +14,7 @@ __all__ = ["CONTROL_COMMANDS", "add_control_parsers", "add_operator_parser", "ad
 CONTROL_COMMANDS: Final = ("ps", "netstat", "logs", "restart", "stop")
 
 _WORKLOAD_HELP: Final = "its name, or NAMESPACE/NAME"
+_SERVICE_HELP: Final = f"{_WORKLOAD_HELP}; a service of it behind a slash, or behind a colon"
 _EPILOG: Final = "exit codes: 0; 2 for wrong options; 125 when no host could be asked, or it refused."
 _UP_EPILOG: Final = """\
 exit codes: 0 when everything has ended in order, or was told to stop by 'wasi-sockets stop' or SIGTERM; 1 when
@@ -126,10 +127,10 @@ def _add_host_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--grace",
-        type=seconds,
+        type=grace,
         default=10.0,
         metavar="SECONDS",
-        help="for finishing, when told to stop; 10 by default",
+        help="for finishing, when told to stop; 10 by default, 0 for at once",
     )
     parser.add_argument(
         "--log-level",
@@ -165,18 +166,24 @@ def add_control_parsers(commands: Any) -> None:
         "workload", nargs="?", default="", metavar="WORKLOAD", help=_WORKLOAD_HELP
     )
     logs = add("logs", "show what services wrote, and what the host said of them")
-    logs.add_argument("service", nargs="?", default="", metavar="WORKLOAD[:SERVICE]", help=_WORKLOAD_HELP)
+    logs.add_argument("service", nargs="?", default="", metavar="WORKLOAD[/SERVICE]", help=_SERVICE_HELP)
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
     logs.add_argument("-n", "--lines", type=_count, metavar="COUNT", help="only the last ones")
-    restart = add("restart", "end services of a workload, and start them at once")
-    restart.add_argument("service", metavar="WORKLOAD[:SERVICE]", help=_WORKLOAD_HELP)
+    restart = add(
+        "restart", "end a service or a component, or all services of a workload, and start them at once"
+    )
+    restart.add_argument("service", metavar="WORKLOAD[/SERVICE]", help=_SERVICE_HELP)
     restart.add_argument(
         "--anew", action="store_true", help="load their components again, which may have changed"
     )
     stop = add("stop", "let a workload finish what it does, and end it")
     stop.add_argument("workload", metavar="WORKLOAD", help=f"{_WORKLOAD_HELP}; 'all' for all")
     stop.add_argument(
-        "--grace", type=seconds, default=10.0, metavar="SECONDS", help="for finishing; 10 by default"
+        "--grace",
+        type=grace,
+        default=10.0,
+        metavar="SECONDS",
+        help="for finishing; 10 by default, 0 for at once",
     )
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, Literal, TypeAlias
 
+from service._doors import conflicting_forwards, conflicting_publishes
 from wasi_sockets import Limits, Rule
 from wasi_sockets._argument_checks import check_text
 
@@ -438,6 +439,10 @@ class WorkloadSpec:
                         f"workload {self.name!r}: {ports[port]!r} and {service.name!r} both want port {port}"
                     )
                 ports[port] = service.name
+        for index, text in conflicting_forwards(dict(enumerate(self.forward)), ports):
+            raise ValueError(f"workload {self.name!r}: forward[{index}]: {text}")
+        for index, text in conflicting_publishes(dict(enumerate(self.publish))):
+            raise ValueError(f"workload {self.name!r}: publish[{index}]: {text}")
         self._check_order(services)
 
     def _check_order(self, services: list[str]) -> None:

@@ -34,7 +34,7 @@ ALLOWED = {
 # The same for service/, whose command line may import all of them. "shared" are the files that its rooms may use.
 SERVICE_ALLOWED = {
     "shared": set[str](),
-    "spec": set(),
+    "spec": {"shared"},
     "oci": {"shared", "spec"},
     "files": {"shared", "spec", "oci"},
     "hosting": {"shared", "spec", "oci"},
@@ -44,8 +44,8 @@ SERVICE_ALLOWED = {
     "examples": set(),
 }
 SERVICE_SHARED = {
-    "_endings", "_exits", "_guest_text", "_imports", "_netstat", "_notations", "_serving", "_tables", "_terminal",
-    "identity",
+    "_doors", "_endings", "_exits", "_guest_text", "_imports", "_netstat", "_notations", "_python_targets", "_serving",
+    "_tables", "_terminal", "identity",
 }  # fmt: skip
 PRIVATE_METHODS = {"_context", "_from_raw", "_from_ptr", "_consume", "_set_ptr"}
 PRIVATE_ALLOWED = ("wasi_sockets/engine/bindings",)

@@ -218,8 +218,11 @@ async def _restart(host: Host, request: Mapping[str, Any]) -> _Answers:
     names = [service] if service else [each.name for each in workload.spec.services]
     for name in names:
         _check_service(workload, name)
+    if request.get("anew") is True:
+        for name in names:
+            await workload.load_anew(name)  # all that run go on if one cannot be had
     for name in names:
-        workload.restart(name, anew=request.get("anew") is True)
+        workload.restart(name)
         yield {"restarted": f"{workload.id}/{name}"}
 
 

@@ -294,10 +294,9 @@ def build_code(values: dict[str, Any], item: Item, where: str, reading: Reading)
     source = values.get("component")
     if source is not None:
         source = reading.path(source)
-        if reading.look and not os.path.isfile(source):
-            reading.problem(
-                item.entries["component"][1], f"{where}.component", f"there is no file {source!r}"
-            )
+        wrong = _file_problem(source) if reading.look else ""
+        if wrong:
+            reading.problem(item.entries["component"][1], f"{where}.component", wrong)
             return None
     return ComponentCode(
         source=source,
@@ -312,3 +311,14 @@ def build_code(values: dict[str, Any], item: Item, where: str, reading: Reading)
         http=values.get("http", "deny"),
         thread=values.get("thread", False),
     )
+
+
+def _file_problem(path: str) -> str:
+    """Why a file cannot be loaded, as far as that can be seen without opening it; "" if it may."""
+    if os.path.isdir(path):
+        return f"{path!r} is a directory, and a component is a file"
+    if not os.path.isfile(path):
+        return f"there is no file {path!r}" if not os.path.exists(path) else f"{path!r} is no ordinary file"
+    if not os.access(path, os.R_OK):
+        return f"{path!r} cannot be read: permission denied"
+    return ""

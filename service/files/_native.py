@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from service._notations import ForwardOption, PublishOption, allow_option, forward_option, publish_option
+from service.files._across import check_across
 from service.files._code import (
     COMPONENT_FIELDS,
     COMPONENT_KINDS,
@@ -336,43 +337,12 @@ _PUBLISH_LIST: Final = ListOf(_PUBLISH)
 
 def _check_workload(item: Item, where: str, reading: Reading) -> bool:
     if any(key in item.entries and item.entries[key][1].entries for key in ("services", "components")):
-        return _check_names(item, reading)
+        return check_across(item, reading, _PUBLISH, _FORWARD)
     if not any(
         key in item.entries and item.entries[key][1].kind != "mapping" for key in ("services", "components")
     ):
         reading.problem(item, where, "the workload has neither services nor components")
     return False
-
-
-def _check_names(item: Item, reading: Reading) -> bool:
-    """What goes over several entries: found here, with its line, and by `WorkloadSpec`, without."""
-    good = True
-    _, services = item.entries.get("services", (0, Item(0, "mapping")))
-    _, components = item.entries.get("components", (0, Item(0, "mapping")))
-    for key, (line, _) in components.entries.items():
-        if key in services.entries:
-            reading.findings.problem(line, f"components.{key}", "a service has that name already")
-            good = False
-    owners: dict[int, str] = {}
-    for key, (_, service) in services.entries.items():
-        for port in service.entries["ports"][1].items if "ports" in service.entries else ():
-            if not isinstance(port.value, int):
-                continue
-            if owners.setdefault(port.value, key) != key:
-                where = f"services.{key}.ports"
-                reading.problem(port, where, f"{port.value} is a port of {owners[port.value]!r} already")
-                good = False
-    for section, holder in (("services", services), ("components", components)):
-        for key, (_, entry) in holder.entries.items():
-            for other in entry.entries["after"][1].items if "after" in entry.entries else ():
-                if other.kind == "text" and other.text not in services.entries:
-                    known = ", ".join(services.entries) or "none"
-                    where = f"{section}.{key}.after"
-                    reading.problem(
-                        other, where, f"{other.text!r} is no service of the workload (there: {known})"
-                    )
-                    good = False
-    return good
 
 
 def _published(options: tuple[PublishOption, ...]) -> tuple[tuple[PublishSpec, ...], bool]:

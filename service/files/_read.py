@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from service._doors import same_real_port
 from service.files import _yaml
 from service.files._findings import Finding, Findings, WorkloadFileError
 from service.files._native import WORKLOAD
 from service.files._shapes import Reading
 from service.files._wasmcloud import Manifests
 from service.files._yaml import Item
-from service.spec import WorkloadSpec
+from service.spec import PublishSpec, WorkloadSpec
 
 __all__ = ["Loaded", "read_workloads"]
 
@@ -77,6 +78,7 @@ def read_workloads(
         if spec is not None:
             found.append((document.line, spec))
     _check_ids(found, findings)
+    _check_real_ports(found, findings)
     if not found and not findings.problems and not findings.notes:
         findings.problem(0, "", "no workload in it")
     if findings.problems:
@@ -99,3 +101,15 @@ def _check_ids(found: list[tuple[int, WorkloadSpec]], findings: Findings) -> Non
     for line, spec in found:
         if first.setdefault(spec.id, line) != line:
             findings.problem(line, "name", f"the file has {spec.id} already, in line {first[spec.id]}")
+
+
+def _check_real_ports(found: list[tuple[int, WorkloadSpec]], findings: Findings) -> None:
+    """Workloads of one file run at the same time, on one machine."""
+    before: list[tuple[str, PublishSpec]] = []
+    for line, spec in found:
+        for index, door in enumerate(spec.publish):
+            owner = next((name for name, there in before if same_real_port(door, there)), None)
+            if owner is not None:
+                text = f"the real port {door.real_port} is one of {owner} already"
+                findings.problem(line, f"publish[{index}]", text)
+        before += [(spec.id, door) for door in spec.publish]

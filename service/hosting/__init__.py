@@ -9,8 +9,9 @@ async with Host() as host:
 
 from __future__ import annotations
 
-from service.hosting._feeds import Feed, OutputLine
+from service.hosting._feeds import Feed, Lines, OutputLine, OutputStream
 from service.hosting._host import Host
+from service.hosting._speakers import Speaker, speaker
 from service.hosting._states import ENDED, Event, ServiceStatus, State, WorkloadStatus
 from service.hosting._workload import Workload, WorkloadError
 
@@ -19,10 +20,14 @@ __all__ = [
     "Event",
     "Feed",
     "Host",
+    "Lines",
     "OutputLine",
+    "OutputStream",
     "ServiceStatus",
+    "Speaker",
     "State",
     "Workload",
     "WorkloadError",
     "WorkloadStatus",
+    "speaker",
 ]

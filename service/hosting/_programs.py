@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple
@@ -16,8 +16,10 @@ import wasmtime
 import wasi_sockets
 from service._endings import ending as told
 from service._exits import CANNOT_RUN
-from service._serving import split_failure, until_unconnected
+from service._serving import connected, split_failure, until_unconnected
 from service.hosting._feeds import MAX_LINE, Lines, OutputStream
+from service.hosting._speakers import Speaker, speaking
+from service.hosting._tracebacks import lines_of
 from service.identity import acting_as
 from service.oci import PullError, Secret, pull
 from service.spec import ComponentCode, Volume
@@ -105,6 +107,8 @@ class Program(ABC):
         self._served: frozenset[int] = frozenset()
         """Ports whose listeners may have been closed already, while what they accepted goes on."""
         self._place: Final = place
+        self._last_failure: list[str] = []
+        self._speaker = Speaker(partial(place.say, name))
 
     @property
     def full_name(self) -> str:
@@ -120,6 +124,15 @@ class Program(ABC):
         """
         await trio.lowlevel.checkpoint()
 
+    async def renew(self) -> None:
+        """Have anew what the next start needs; what runs goes on with what it has.
+
+        Raises:
+            CannotStartError: it is not to be had, and nothing has changed.
+            OSError: likewise, for now.
+        """
+        await trio.lowlevel.checkpoint()
+
     @abstractmethod
     def forget(self) -> None:
         """What was prepared may have changed: have it anew at the next start, where that is possible."""
@@ -131,16 +144,28 @@ class Program(ABC):
         """
         owner = Owner(self.full_name)
         try:
-            with acting_as(self.name):
-                return await self._run(owner, task_status)
+            async with self._speaks():
+                with acting_as(self.name):
+                    return await self._run(owner, task_status)
         except BaseException as error:
             ends_all, failure = split_failure(error)
             if ends_all is not None:
                 raise ends_all from None
             self._release(owner)  # before it is told, which may take a while
-            return await self._ending_of(failure if failure is not None else error)
+            return await self._ending_of(_innermost(failure if failure is not None else error))
         finally:
             self._release(owner)
+
+    @asynccontextmanager
+    async def _speaks(self) -> AsyncIterator[None]:
+        """What this task and those below it print is output of the service."""
+        self._speaker = Speaker(partial(self._place.say, self.name))
+        try:
+            with speaking(self._speaker):
+                yield
+        finally:
+            if self._speaker.at_end is not None:
+                await self._speaker.at_end(self._speaker)
 
     @abstractmethod
     async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending: ...
@@ -150,9 +175,11 @@ class Program(ABC):
         self._place.network.release(owner)
 
     async def _ending_of(self, error: BaseException) -> Ending:
-        error = _innermost(error)
-        await self.say(*"".join(traceback.format_exception(error)).rstrip().splitlines())
-        return Ending(True, _in_words(error))
+        lines, words = lines_of(error), _in_words(error)
+        # A service that is restarted again and again mostly fails in the same way.
+        same, self._last_failure = lines == self._last_failure, lines
+        await self.say(*([f"{words} (as the last time, in the same place)"] if same else lines))
+        return Ending(True, words)
 
     async def drain(self, *, outgoing: bool = False) -> None:
         """Refuse new connections, and wait until those that it has accepted have ended.
@@ -160,13 +187,22 @@ class Program(ABC):
         Args:
             outgoing: those that it has made too. A service may keep some for their next use, and has no end of them.
         """
-        network = self._place.network
-        own = [each for each in network.sockets() if str(each.owner) == self.full_name]
-        owners = {id(each.owner): each.owner for each in own}
-        ports = {each.local.port for each in own if each.state == "listening"}
+        owners, ports = self._own(outgoing)
         for owner in owners.values():
-            network.drain(owner)
-        await until_unconnected(network, owners.keys(), None if outgoing else ports | self._served)
+            self._place.network.drain(owner)
+        await until_unconnected(self._place.network, owners.keys(), ports)
+
+    def is_connected(self, *, outgoing: bool = False) -> bool:
+        """Whether `drain` would wait."""
+        owners, ports = self._own(outgoing)
+        return connected(self._place.network, owners.keys(), ports)
+
+    def _own(self, outgoing: bool) -> tuple[dict[int, object], frozenset[int] | None]:
+        """The owners of its sockets by `id`, and the ports whose connections count; None for all."""
+        own = [each for each in self._place.network.sockets() if str(each.owner) == self.full_name]
+        owners = {id(each.owner): each.owner for each in own}
+        listening = frozenset(each.local.port for each in own if each.state == "listening")
+        return owners, None if outgoing else listening | self._served
 
     async def say(self, *lines: str) -> None:
         """Tell whoever looks after the host; who does not listen is not waited for long."""
@@ -198,6 +234,15 @@ class ComponentProgram(Program):
         finally:
             self._loading = None
             self.stage = ""
+
+    async def renew(self) -> None:
+        try:
+            loaded = await self._loaded()
+        finally:
+            self._loading = None
+            self.stage = ""
+        self._component = loaded
+        self._outdated = True  # what is being loaded for a start that is under way
 
     async def _loaded(self) -> wasi_sockets.GuestComponent:
         code, place = self._code, self._place

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import traceback
+from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -11,14 +11,24 @@ from typing import Any, Final
 import trio
 
 from service._imports import ImportFailedError, import_object
+from service._python_targets import asgi_problem, handler_problem, task_problem
 from service._serving import serve_connection
 from service.hosting._programs import CannotStartError, ComponentProgram, Ending, Owner, Place, Program
+from service.hosting._speakers import in_the_context_of
+from service.hosting._tracebacks import lines_of
 from service.spec import AsgiCode, Code, ComponentCode, HandlerCode, TaskCode
-from wasi_sockets import Limits, TcpListener
+from wasi_sockets import Limits, TcpListener, TcpStream
 
 __all__ = ["program_for"]
 
 _LOOPBACK: Final = ("127.0.0.1", "::1")
+
+
+class _PortTakenError(Exception):
+    """The host cannot listen for a service, which has done nothing wrong; another try may find the port free."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"cannot listen: {error.strerror or error}")
 
 
 class PythonProgram(Program):
@@ -43,7 +53,19 @@ class PythonProgram(Program):
             raise CannotStartError(str(error)) from error
         if not callable(target):
             raise CannotStartError(f"{self._named} cannot be called")
+        if isinstance(self._named, str):
+            module, _, path = self._named.partition(":")
+        else:
+            module, path = "", getattr(target, "__name__", None) or type(target).__name__
+        problem = self._problem(target, module, path)
+        if problem:
+            raise CannotStartError(problem)
         self._target = target
+
+    @staticmethod
+    @abstractmethod
+    def _problem(target: Callable[..., Any], module: str, path: str) -> str:
+        """Why what was found cannot be this kind of code; "" if it may."""
 
     def forget(self) -> None:
         """Imported modules stay as they are."""
@@ -57,10 +79,12 @@ class PythonProgram(Program):
     async def _ending_of(self, error: BaseException) -> Ending:
         if isinstance(error, CannotStartError):
             return Ending(True, str(error), final=True)
+        if isinstance(error, _PortTakenError):
+            return Ending(True, str(error))
         return await super()._ending_of(error)
 
     async def _report(self, error: BaseException) -> None:
-        await self.say(*"".join(traceback.format_exception(error)).rstrip().splitlines())
+        await self.say(*lines_of(error))
 
 
 class ListeningProgram(PythonProgram):
@@ -82,18 +106,27 @@ class HandlerProgram(ListeningProgram):
     """An async function that is called with each connection."""
 
     kind = "handler"
+    _problem = staticmethod(handler_problem)
 
     def __init__(self, name: str, code: HandlerCode, ports: tuple[int, ...], place: Place) -> None:
         super().__init__(name, code.target, ports, place)
 
     async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending:
-        handler = partial(serve_connection, await self._code(), self._report)
-        serve = partial(self._place.network.serve_tcp, handler, owner=owner)
+        handler, of = await self._code(), self._speaker
+
+        async def handle(stream: TcpStream) -> None:
+            with in_the_context_of(of):  # it has that of whoever connected
+                await serve_connection(handler, self._report, stream)
+
+        serve = partial(self._place.network.serve_tcp, handle, owner=owner)
         self._listeners = []
         async with trio.open_nursery() as nursery:
             for port in self._ports:
                 for host in _LOOPBACK:
-                    self._listeners += await nursery.start(serve, port, host)
+                    try:
+                        self._listeners += await nursery.start(serve, port, host)
+                    except OSError as error:
+                        raise _PortTakenError(error) from error
             task_status.started()
         return Ending(False, "its listeners were closed")
 
@@ -102,6 +135,7 @@ class AsgiProgram(ListeningProgram):
     """An ASGI application, with its lifespan."""
 
     kind = "asgi"
+    _problem = staticmethod(asgi_problem)
 
     def __init__(self, name: str, code: AsgiCode, ports: tuple[int, ...], place: Place) -> None:
         super().__init__(name, code.target, ports, place)
@@ -114,15 +148,26 @@ class AsgiProgram(ListeningProgram):
         await super().prepare()
 
     async def _run(self, owner: Owner, task_status: trio.TaskStatus[None]) -> Ending:
-        app = await self._code()
+        app, of = await self._code(), self._speaker
+
+        async def application(*arguments: Any) -> None:
+            with in_the_context_of(of):  # it has that of whoever connected
+                await app(*arguments)
+
+        from service.hosting._asgi_log import config_that_tells
         from wasi_sockets.asgi import serve_asgi
 
         listen = self._place.network.listen_tcp
         self._listeners = []
         try:
-            for port in self._ports:
-                self._listeners += [listen(port, host, owner=owner) for host in _LOOPBACK]
-            await serve_asgi(app, self._listeners, task_status=task_status)
+            try:
+                for port in self._ports:
+                    self._listeners += [listen(port, host, owner=owner) for host in _LOOPBACK]
+            except OSError as error:
+                raise _PortTakenError(error) from error
+            await serve_asgi(
+                application, self._listeners, config=config_that_tells(self.say), task_status=task_status
+            )
         finally:
             for listener in self._listeners:
                 listener.backlog.close()
@@ -138,6 +183,10 @@ class TaskProgram(PythonProgram):
         super().__init__(name, code.target, ports, place)
         self._owner = Owner(self.full_name)
 
+    @staticmethod
+    def _problem(target: Callable[..., Any], module: str, path: str) -> str:
+        return task_problem(target, path)
+
     def _release(self, owner: Owner) -> None:
         self._adopt(owner)
         super()._release(owner)
@@ -145,6 +194,10 @@ class TaskProgram(PythonProgram):
     async def drain(self, *, outgoing: bool = False) -> None:
         self._adopt(self._owner)
         await super().drain(outgoing=outgoing)
+
+    def is_connected(self, *, outgoing: bool = False) -> bool:
+        self._adopt(self._owner)
+        return super().is_connected(outgoing=outgoing)
 
     def _adopt(self, owner: Owner) -> None:
         """It makes sockets by itself and may forget them; what is at its ports is its own."""

@@ -148,9 +148,11 @@ class Supervisor:
             self._stop_wanted = True
             self._holding.cancel()
             if self.state in UP:
-                self._move(State.STOPPING, "until its connections have ended")
+                outgoing = isinstance(self.spec, ComponentSpec)
+                waits = self.program.is_connected(outgoing=outgoing)
+                self._move(State.STOPPING, "until its connections have ended" if waits else "")
                 with self._draining:
-                    await self.program.drain(outgoing=isinstance(self.spec, ComponentSpec))
+                    await self.program.drain(outgoing=outgoing)
             elif self.state not in ENDED:
                 self._move(State.STOPPING)
             self._life.cancel()

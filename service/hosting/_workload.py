@@ -151,6 +151,18 @@ class Workload:
         except RuntimeError as error:
             raise WorkloadError(f"{self.id}: {error}") from error
 
+    async def load_anew(self, service: str) -> None:
+        """Load a service's component again, which may have changed; what runs goes on until `restart`.
+
+        Raises:
+            WorkloadError: there is no such service, or its component cannot be had; the one from before stays.
+        """
+        supervisor = self._supervisor(service)
+        try:
+            await supervisor.program.renew()
+        except (OSError, WasiSocketsError) as error:
+            raise WorkloadError(f"{self.id}: {service}: {error}") from error
+
     async def stop(self, within: float = 10.0) -> None:
         """Refuse new connections, let those there are finish, then end everything.
 

@@ -47,6 +47,7 @@ class PortMachine(RuleBasedStateMachine):
             with pytest.raises(OSError) as caught:  # noqa: PT011  # the number is looked at below
                 reserve(self.network, ip, port)
             assert caught.value.errno == errno.EADDRINUSE
+            assert str(caught.value).endswith(f"in use: {SocketAddress(ip_address(ip), port)}")
         else:
             self.held[ip, port] = reserve(self.network, ip, port)
 

@@ -229,6 +229,7 @@ async def test_a_taken_real_port_is_an_error(network: Network, running: trio.Nur
     with pytest.raises(OSError) as caught:  # noqa: PT011  # the number is the result
         await network.publish(80, port=port)
     assert caught.value.errno == errno.EADDRINUSE
+    assert str(caught.value).endswith(f"Address already in use: 127.0.0.1:{port}")
     with pytest.raises(ValueError, match="not an IP address"):
         await network.publish(80, host="example.com")
 

@@ -301,3 +301,28 @@ async def test_a_connection_taken_over_is_cancelled_with_the_service() -> None:
         nursery.cancel_scope.cancel()
     assert ended == ["second"]
     assert network.sockets() == []
+
+
+async def test_a_handler_that_is_not_async_is_named() -> None:
+    def plain(stream: TcpStream) -> None: ...
+
+    network = Network()
+
+    async def serve() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(network.serve_tcp, plain, 8080)
+            async with await network.connect_tcp("127.0.0.1", 8080):
+                await trio.sleep_forever()
+
+    expected = r"serve_tcp expected an async function, but <function .*plain.*> returned None"
+    with pytest.RaisesGroup(pytest.RaisesExc(TypeError, match=expected), flatten_subgroups=True):
+        await serve()
+    assert network.sockets() == []
+
+
+async def test_a_callable_that_returns_an_awaitable_is_a_handler() -> None:
+    network = Network()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(network.serve_tcp, lambda stream: shout(stream), 8080)
+        assert await ask(network, 8080) == b"HELLO"
+        nursery.cancel_scope.cancel()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from service.cli import main
+from tests.service.host_processes import HANDLER, Place
 
 ROOT = Path(__file__).resolve().parents[2]
 # Shared by all runs of the tests: compiling the CPython guest takes most of a minute.
@@ -95,3 +96,15 @@ def guest_text(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    place = Place(tmp_path, tmp_path_factory.mktemp("c") / "control")
+    place.write("wares.py", HANDLER)
+    try:
+        yield place
+    finally:
+        for running in place.started:
+            running.process.kill()
+            running.process.communicate()

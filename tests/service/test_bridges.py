@@ -109,7 +109,26 @@ def test_this_machine_cannot_be_allowed_but_forwarded_to(text: str, example: str
     forward_option(forward)
 
 
-@pytest.mark.parametrize("text", ["0.0.0.0/0:443", "[::/0]", "*.localhost.example", "10.0.0.0/8"])
+@pytest.mark.parametrize(
+    ("text", "better"),
+    [
+        ("http://example.com/", "example.com:80"),
+        ("HTTPS://user@example.com/a?b", "example.com:443"),
+        ("https://example.com:8443", "example.com:8443"),
+        ("example.com/path", "example.com"),
+        ("//example.com:80", "example.com:80"),
+    ],
+)
+def test_a_url_is_no_rule(text: str, better: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as refused:
+        allow_option(text)
+    assert str(refused.value) == f"{text!r}: a rule has no scheme and no path: write {better}"
+    allow_option(better)
+
+
+@pytest.mark.parametrize(
+    "text", ["0.0.0.0/0:443", "10.0.0.0/255.0.0.0", "[::/0]", "*.localhost.example", "10.0.0.0/8"]
+)
 def test_what_holds_more_than_this_machine_is_allowed(text: str) -> None:
     assert allow_option(text).use == "connect"
 
@@ -213,7 +232,7 @@ def test_a_taken_port_is_said(wasi_sockets_command: Run, guest_text: Callable[..
         port = taken.getsockname()[1]
         ended = wasi_sockets_command("run", guest_text("i32.const 0"), "--publish", f"{port}:80")
     assert ended.code == 125
-    assert f"--publish {port}:80: Address already in use" in ended.err
+    assert f"--publish {port}:80: Address already in use: 127.0.0.1:{port}\n" in ended.err
 
 
 def test_a_name_that_is_none_is_said(wasi_sockets_command: Run, guest_text: Callable[..., Path]) -> None:

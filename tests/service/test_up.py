@@ -10,21 +10,16 @@ import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import pytest
 
+from tests.service.host_processes import SERVICE, Place, Running
+
 GuestFile = Callable[[str], Path]
-
-HANDLER = """
-async def shout(stream):
-    async for data in stream:
-        await stream.send_all(data.upper())
-"""
-
 
 STUBBORN = """
 import trio
@@ -33,92 +28,6 @@ async def work(network):
     while True:
         with trio.CancelScope(shield=True):
             await trio.sleep_forever()
-"""
-
-
-class Running:
-    """A host that runs, with what it has printed so far."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.printed: list[dict[str, Any]] = []
-
-    def until(self, **wanted: Any) -> dict[str, Any]:
-        """Read on until a line of JSON has these entries; what the host says of itself is left out."""
-        if self.process.stdout is None:
-            raise ValueError("no output")
-        for line in self.process.stdout:
-            told = json.loads(line)
-            self.printed.append(told)
-            if wanted.items() <= told.items():
-                return told
-        raise AssertionError(f"it ended without {wanted}: {self.printed}")
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(20)
-
-
-class Place:
-    """A directory with workload files, and a control directory of its own."""
-
-    def __init__(self, directory: Path, control: Path) -> None:
-        self.directory = directory
-        self.environment = {
-            **os.environ,
-            "WASI_SOCKETS_CONTROL": str(control),
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
-        self.started: list[Running] = []
-
-    def write(self, name: str, text: str) -> Path:
-        path = self.directory / name
-        path.write_text(textwrap.dedent(text))
-        return path
-
-    def popen(self, *words: str, **more: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "service", *words],
-            cwd=self.directory,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            **more,
-        )
-
-    def up(self, *words: str) -> Running:
-        running = Running(self.popen("up", "--json", *words))
-        self.started.append(running)
-        return running
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        with self.popen(*words, stderr=subprocess.PIPE) as process:
-            out, err = process.communicate(timeout=60)
-            return subprocess.CompletedProcess(words, process.returncode, out, err)
-
-    def ask(self, *words: str) -> list[dict[str, Any]]:
-        done = self.run(*words, "--json")
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-@pytest.fixture
-def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path, tmp_path_factory.mktemp("c") / "control")
-    place.write("wares.py", HANDLER)
-    try:
-        yield place
-    finally:
-        for running in place.started:
-            running.process.kill()
-            running.process.communicate()
-
-
-SERVICE = """\
-    name: shop
-    services:
-      api: {handler: "wares:shout", ports: [7]}
 """
 
 
@@ -180,7 +89,7 @@ def test_what_services_wrote_can_be_read_and_followed(place: Place, guest_file: 
     assert place.ask("logs", "shop:api") == []
     assert place.ask("logs", "shop", "--lines", "0") == []
     shown = place.run("logs", "shop").stdout
-    assert shown.rstrip().endswith("default/shop:echo | echoed 32 bytes in 1 round trips")
+    assert shown.rstrip().endswith(" shop/echo | echoed 32 bytes in 1 round trips")
     with place.popen("logs", "shop:echo", "--follow") as following:
         if following.stdout is None:
             raise ValueError("no output")
@@ -311,6 +220,33 @@ def test_watch_restarts_what_changes(place: Place, guest_file: GuestFile) -> Non
     place.write("shop.yaml", text)
     running.until(service="work", state="completed", incarnation=1)
     assert running.end() == 0
+
+
+def test_watch_leaves_what_runs_until_the_new_one_can_be_loaded(place: Place, guest_file: GuestFile) -> None:
+    component = place.directory / "server.wasm"
+    whole = guest_file("c-server-0.2.0").read_bytes()
+    component.write_bytes(whole)
+    place.write(
+        "shop.yaml",
+        "name: shop\nservices: {api: {component: server.wasm, arguments: ['7'], ports: [7]}}\n",
+    )
+    with place.popen("up", "--json", "--watch", "shop.yaml", stderr=subprocess.PIPE) as process:
+        running = Running(process)
+        place.started.append(running)
+        running.until(service="api", state="ready", incarnation=1)
+        component.write_bytes(whole[: len(whole) // 2])
+        if process.stderr is None:
+            raise ValueError("no standard error")
+        told = process.stderr.readline()
+        assert told.startswith(f"wasi-sockets: default/shop: api: {component}: ")
+        assert process.stderr.readline() == "    what ran before goes on\n"
+        refused = place.run("restart", "shop:api", "--anew")
+        assert (refused.returncode, f"default/shop: api: {component}: " in refused.stderr) == (125, True)
+        (shop,) = place.ask("ps")
+        assert [(each["state"], each["restarts"]) for each in shop["services"]] == [("ready", 0)]
+        component.write_bytes(whole)
+        running.until(service="api", state="ready", incarnation=2)
+        assert running.end() == 0
 
 
 def test_watch_outlives_a_change_of_what_is_told_to_stop(place: Place, guest_file: GuestFile) -> None:

@@ -160,6 +160,7 @@ class Network(NetworkCore):
         Raises:
             OSError: as from `reserve`.
             socket.gaierror: if the name is not known.
+            TypeError: `handler` returned something that cannot be awaited; it is to be an async function.
         """
         _check_port("port", port)
         await serve(self, handler, port, host, owner, handler_nursery, task_status)

@@ -27,6 +27,10 @@ _FULL_NEXT: Final = array("H", [*range(1, _COUNT + 1), 0])
 _FULL_PREVIOUS: Final = array("H", [_COUNT, *range(_COUNT)])
 
 
+def _in_use(what: object) -> OSError:
+    return OSError(errno.EADDRINUSE, f"{os.strerror(errno.EADDRINUSE)}: {what}")
+
+
 class _FreePorts:
     """The free ephemeral ports, the longest-free first. Every operation takes constant time.
 
@@ -195,7 +199,7 @@ class PortTable:
         if port == 0:
             found = (self._free or self._free_ports()).take()
             if found is None:
-                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+                raise _in_use("no ephemeral port is free")
             port = found
             self._uses[port] = 1
         else:
@@ -203,7 +207,7 @@ class PortTable:
             if uses:
                 by_address = self._by_address
                 if not number or port in by_address or (number << 16 | port) in by_address:
-                    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+                    raise _in_use(SocketAddress(ip, port))
             elif port in EPHEMERAL_PORTS:
                 self._free_ports().remove(port)
             self._uses[port] = uses + 1
@@ -238,7 +242,7 @@ class PortTable:
         """
         key = int(ip) << 16 | port
         if key in self._foreign:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            raise _in_use(SocketAddress(ip, port))
         reservation = ForeignAddress(self, self._registry, SocketAddress(ip, port), owner)
         self._foreign[key] = reservation
         return reservation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -162,7 +163,13 @@ class _Worker:
 
     async def _handle(self, connection: TcpConnection) -> None:
         try:
-            await self.service.handler(TcpStream(connection, just_scheduled=True))
+            answer = self.service.handler(TcpStream(connection, just_scheduled=True))
+            if answer.__class__ is not types.CoroutineType and not inspect.isawaitable(answer):
+                raise TypeError(
+                    f"serve_tcp expected an async function, but {self.service.handler!r} returned {answer!r},"
+                    " which cannot be awaited"
+                )
+            await answer
         except BaseException as error:
             handler_failed(connection, error)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -264,9 +265,7 @@ def test_all_limits_can_be_set() -> None:
 def test_a_problem_is_told_with_its_line(entry: str, message: str) -> None:
     (told,) = [each for each in problems(f"{_SERVICE}    {entry}\n") if message in each]
     line = told.partition(":")[0]
-    assert line == (
-        "1" if "wait for each other" in message else "3" if "has only one of component" in message else "5"
-    )
+    assert line == ("3" if "has only one of component" in message else "5")
 
 
 @pytest.mark.parametrize(
@@ -443,3 +442,23 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'wasi-sockets\[workloads\]'"):
         read(_SERVICE)
+
+
+def test_what_is_there_and_no_component_file_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "secret.wasm").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("secret.wasm"))
+    path = tmp_path / "w.yaml"
+    path.write_text(
+        "name: w\nservices:\n"
+        "  a: {component: folder}\n  b: {component: secret.wasm}\n  c: {component: missing.wasm}\n"
+    )
+    with pytest.raises(WorkloadFileError) as caught:
+        read_workloads(path)
+    assert [each.text for each in caught.value.problems] == [
+        f"{str(tmp_path / 'folder')!r} is a directory, and a component is a file",
+        f"{str(tmp_path / 'secret.wasm')!r} cannot be read: permission denied",
+        f"there is no file {str(tmp_path / 'missing.wasm')!r}",
+    ]

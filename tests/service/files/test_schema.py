@@ -139,15 +139,18 @@ _WORKLOAD = st.fixed_dictionaries(
         "publish": st.one_of(
             st.just("auto"),
             st.lists(
-                st.sampled_from([80, "80", "auto", "0:80", "127.0.0.1:1:2", "[::1]:1:65535/udp", "9/tcp"]),
+                # No real port twice, nor one that a change may bring in: a schema cannot see that.
+                st.sampled_from([81, "82", "auto", "0:80", "127.0.0.1:7:2", "[::1]:8:65535/udp", "9/tcp"]),
                 max_size=3,
+                unique=True,
             ),
         ),
         "forward": st.lists(
             st.sampled_from(
-                ["1=h:2", "host.internal:80=localhost:1", "[::1]:1=[::2]:2", "1=tls:h:2", "1=h:2/udp"]
+                ["51=h:2", "host.internal:80=localhost:1", "[::1]:51=[::2]:2", "52=tls:h:2", "51=h:2/udp"]
             ),
             max_size=2,
+            unique=True,
         ),
         "allow": st.lists(
             st.sampled_from(["public:443", "*.a.b", "udp:9.9.9.9:53", "[2001:db8::/32]:1-2"]), max_size=2

@@ -228,7 +228,7 @@ async def test_a_real_port_that_is_taken_is_said_and_nothing_is_left(
     port = taken.socket.getsockname()[1]
     async with taken, Host(engine=engine) as host:
         spec = WorkloadSpec(name="shop", services=services, publish=(PublishSpec(8080, real_port=port),))
-        with pytest.raises(WorkloadError, match=r"default/shop: publish 8080: Address already in use"):
+        with pytest.raises(WorkloadError, match=f"publish 8080: Address already in use: 127.0.0.1:{port}"):
             await host.start(spec)
         assert host.workloads == {}
         await taken.aclose()

@@ -73,7 +73,12 @@ async def test_backoff_and_budget(autojump_clock: MockClock) -> None:
     assert status.reason == "RuntimeError: no good; the budget of 4 restarts is used up"
     assert status.restarts == 4
     said = [each.text for each in host.lines.last()]
-    assert sum(line == "RuntimeError: no good" for line in said) == 5
+    assert sum(line == "RuntimeError: no good" for line in said) == 1
+    assert said[-4:] == ["RuntimeError: no good (as the last time, in the same place)"] * 4
+    # Nothing of what runs the service is in its traceback.
+    assert [line.strip() for line in said if "File " in line] == [
+        f'File "{__file__}", line {fail.__code__.co_firstlineno + 2}, in fail'
+    ]
     without_running = [
         each for each in states(host) if each != "running"
     ]  # it may fail before it is seen to run
@@ -477,3 +482,17 @@ async def test_an_http_probe_without_what_it_needs_is_said(monkeypatch: pytest.M
         with pytest.raises(WorkloadError, match=r"api: an HTTP probe needs h11.*wasi-sockets\[workloads\]"):
             await host.start(workload_of(spec))
         assert host.workloads == {}
+
+
+async def test_only_what_has_connections_is_told_to_wait_for_them(autojump_clock: MockClock) -> None:
+    async with Host() as host:
+        handler = ServiceSpec(name="web", code=HandlerCode(shout), ports=(80,))
+        idle = ServiceSpec(name="idle", code=HandlerCode(shout), ports=(81,))
+        workload = await host.start(workload_of(service(live_on), handler, idle))
+        await workload.until_ready()
+        async with await workload.network.connect_tcp("127.0.0.1", 80) as stream:
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"HELLO"
+            await workload.stop(1)
+    reasons = {each.service: each.reason for each in host.events.last() if each.state is State.STOPPING}
+    assert reasons == {"api": "", "idle": "", "web": "until its connections have ended"}

@@ -214,9 +214,9 @@ def listen(address: SocketAddress, backlog: int) -> socket.socket:
         _only_its_version(listening)
         listening.bind(address.sockaddr())
         listening.listen(backlog)
-    except BaseException:
+    except BaseException as error:
         listening.close()
-        raise
+        raise _at(address, error) from None
     return listening
 
 
@@ -230,9 +230,9 @@ def open_udp(address: SocketAddress) -> socket.socket:
     try:
         _only_its_version(bound)
         bound.bind(address.sockaddr())
-    except BaseException:
+    except BaseException as error:
         bound.close()
-        raise
+        raise _at(address, error) from None
     return bound
 
 
@@ -249,6 +249,13 @@ def connect_udp(address: SocketAddress) -> socket.socket:
         connected.close()
         raise
     return connected
+
+
+def _at(address: SocketAddress, error: BaseException) -> BaseException:
+    """The error with the address, which the system does not name."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return OSError(error.errno, f"{error.strerror or os.strerror(error.errno)}: {address}")
+    return error
 
 
 def _only_its_version(made: socket.socket) -> None:
