@@ -118,7 +118,8 @@ class LastResort:
                     self._leave(code)
                 if now >= silent_until:
                     silent_until = math.inf
-                    self._say_what_it_waits_for(until - now)
+                    if until - now > _KILLED_WITHIN:  # else what comes next is said soon enough
+                        self._say_what_it_waits_for(until - now)
                 continue
             if order is None:
                 return
