@@ -167,10 +167,11 @@ def test_what_holds_the_loop_does_not_hold_the_process(place: Place) -> None:
     place.write(
         "holding.py",
         """
+        import os
         import threading
 
         async def work(network):
-            print("holding", flush=True)
+            os.write(1, b"holding\\n")  # what it prints waits for the loop
             threading.Event().wait()
         """,
     )
