@@ -82,7 +82,8 @@ class LastResort:
         loop = trio.lowlevel.current_trio_token()
 
         def deliver(number: int) -> None:
-            with suppress(trio.BrokenResourceError):
+            # Deliveries may be under way when the block ends, and what they raised would end the loop.
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 sending.send_nowait(number)
 
         def heard(number: int, _frame: FrameType | None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from service._last_resort import LastResort
 
@@ -117,10 +118,10 @@ def test_one_signal_is_enough(
 
 def test_a_time_limit_is_one(environment: dict[str, str], guest_file: Files, tmp_path: Path) -> None:
     guest = guest_file("c-echo-0.2.12")
-    with _run(environment, guest, "stubborn", tmp_path, "--timeout", "1", patience=0.1) as running:
+    with _run(environment, guest, "stubborn", tmp_path, "--timeout", "5", patience=0.1) as running:
         _, err = running.communicate(timeout=60)
     assert running.returncode == 124
-    assert err.startswith(f"wasi-sockets: {guest} was ended after 1 s (--timeout)\n")
+    assert err.startswith(f"wasi-sockets: {guest} was ended after 5 s (--timeout)\n")
     assert err.endswith(_LAST_WORDS.format("stubborn"))
 
 
@@ -134,6 +135,14 @@ async def test_what_ends_in_time_is_left_alone(monkeypatch: pytest.MonkeyPatch) 
         assert last_resort.signal == signal.SIGINT
     assert signal.getsignal(signal.SIGINT) is before
     assert left == []
+
+
+async def test_a_signal_at_the_very_end_is_no_error_of_trio() -> None:
+    with LastResort(list) as last_resort:
+        with last_resort.signals(3600):
+            signal.raise_signal(signal.SIGINT)
+        await trio.testing.wait_all_tasks_blocked()  # it would be delivered now
+    assert last_resort.signal == signal.SIGINT
 
 
 async def test_signals_are_for_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
