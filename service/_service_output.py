@@ -67,10 +67,14 @@ class ServiceOutput(AbstractContextManager["ServiceOutput"]):
     # ------------------------------------------------------------ whoever writes
     def take(self, stream: OutputStream, data: bytes) -> None:
         """What somebody has written. Never waits."""
+        if not self._taken(stream, data):
+            # Without the lock: perhaps nobody reads what is written to there.
+            self._pass_on(data)
+
+    def _taken(self, stream: OutputStream, data: bytes) -> bool:
         with self._lock:
             if self._closed:
-                self._pass_on(data)
-                return
+                return False
             who = speaker()
             if who is None:
                 lines = self._strays.split(data)
@@ -80,6 +84,7 @@ class ServiceOutput(AbstractContextManager["ServiceOutput"]):
                     who.at_end = self._end
                 lines = who.split(stream, data)
             self._put(who, stream, lines)
+            return True
 
     def _put(self, who: Speaker | None, stream: OutputStream, lines: Sequence[str]) -> None:
         for line in lines:

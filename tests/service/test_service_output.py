@@ -22,6 +22,9 @@ from wasi_sockets import Network, TcpStream
 
 Said = tuple[str, str, str]
 
+_PATIENCE = 30.0
+"""Seconds; only what fails takes them."""
+
 
 class Printing:
     """A host whose services may print."""
@@ -176,6 +179,33 @@ async def test_who_keeps_the_streams_writes_to_standard_error_in_the_end(
     print("late", file=kept[0])
     kept[1].emit(logging.makeLogRecord({"msg": "later"}))
     assert capsys.readouterr() == ("", "late\nlater\n")
+
+
+def test_late_text_that_nobody_reads_does_not_keep_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unread(io.StringIO):
+        def __init__(self) -> None:
+            super().__init__()
+            self.reached, self.read = threading.Event(), threading.Event()
+
+        def write(self, text: str) -> int:
+            self.reached.set()
+            self.read.wait()
+            return len(text)
+
+    unread = Unread()
+    monkeypatch.setattr(sys, "stderr", unread)
+    with ServiceOutput() as printed:
+        printed.close()
+        late = threading.Thread(target=print, args=["late"], daemon=True)
+        late.start()
+        unread.reached.wait()
+        ending = threading.Thread(target=printed.close, daemon=True)
+        ending.start()
+        ending.join(_PATIENCE)
+        ended = not ending.is_alive()
+        unread.read.set()
+        late.join()
+    assert ended
 
 
 async def test_nobody_who_prints_waits_for_whoever_reads(monkeypatch: pytest.MonkeyPatch) -> None:
