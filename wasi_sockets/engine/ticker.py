@@ -44,6 +44,7 @@ class TimerFd:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: Final = descriptor
+        self._close: Final = os.close  # which the module may have no more when the interpreter ends
 
     def set(self, deadline: int) -> None:
         timerfd.set_timer(self._descriptor, deadline)
@@ -52,7 +53,7 @@ class TimerFd:
         os.read(self._descriptor, 8)
 
     def __del__(self) -> None:
-        os.close(self._descriptor)
+        self._close(self._descriptor)
 
 
 class SleepingTimer:
@@ -175,7 +176,9 @@ class Ticker:
                 self.arm()
                 continue
             with self._lock:
-                # Not at a tick that was due when the last guest went: the timer is set for the end by now.
-                if not self._users and time.monotonic_ns() >= self._over:
-                    self._thread = None
-                    return
+                if not self._users:
+                    if time.monotonic_ns() >= self._over:
+                        self._thread = None
+                        return
+                    # This was a tick for a guest that is gone, and setting it may have put off the end for good.
+                    timer.set(self._over)
