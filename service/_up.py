@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import trio
@@ -82,12 +82,14 @@ class _Command(HostCommand):
 
     async def life(self, nursery: trio.Nursery) -> int:
         self.nursery = nursery
+        # Before anything runs: what changes from then on must not pass for what was there already.
+        watched = Watched(self.watched_files(self.specs))
         await nursery.start(self.look_again_at_events)
         for spec in self.specs:
             if not self.signal:
                 await self.start(spec)
         if self.options.watch:
-            await nursery.start(self.watch)
+            nursery.start_soon(self.watch, watched)
         return await self.until_over()
 
     async def start(self, spec: WorkloadSpec) -> None:
@@ -139,21 +141,19 @@ class _Command(HostCommand):
         return all(each.state in ENDED for each in services)
 
     # ------------------------------------------------------------ --watch
-    async def watch(self, task_status: trio.TaskStatus[None]) -> None:
-        watched = Watched(self.watched_files())
-        task_status.started()
+    async def watch(self, watched: Watched) -> None:
         while not self.signal:
             for changed in await watched.changes():
                 if changed in self.workload_files():
                     await self.read_again(changed)
                 else:
                     await self.restart_users_of(changed)
-            watched.files = self.watched_files()
+            watched.files = self.watched_files([each.spec for each in self.workloads.values()])
 
-    def watched_files(self) -> set[str]:
+    def watched_files(self, specs: Iterable[WorkloadSpec]) -> set[str]:
         files = self.workload_files()
-        for workload in self.workloads.values():
-            files.update(path for _, path in _component_files(workload.spec))
+        for spec in specs:
+            files.update(path for _, path in _component_files(spec))
         return files
 
     def workload_files(self) -> set[str]:

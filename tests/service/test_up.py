@@ -223,6 +223,29 @@ def test_watch_restarts_what_changes(place: Place, guest_file: GuestFile) -> Non
     assert running.end() == 0
 
 
+def test_watch_sees_what_changes_while_workloads_start(place: Place) -> None:
+    place.write(
+        "changing.py",
+        """
+        from pathlib import Path
+        import trio
+
+        async def first(network):
+            file = Path("shop.yaml")
+            file.write_text(file.read_text().replace("changing:first", "changing:second"))
+            await trio.sleep_forever()
+
+        async def second(network):
+            pass
+        """,
+    )
+    # What is published is told after the start, and so the service runs before everything has been started.
+    place.write("shop.yaml", "name: shop\nservices: {w: {task: 'changing:first'}}\npublish: ['0:7']\n")
+    running = place.up("--watch", "shop.yaml")
+    running.until(service="w", state="completed")
+    assert running.end() == 0
+
+
 def test_watch_leaves_what_runs_until_the_new_one_can_be_loaded(place: Place, guest_file: GuestFile) -> None:
     component = place.directory / "server.wasm"
     whole = guest_file("c-server-0.2.0").read_bytes()
