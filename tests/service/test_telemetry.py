@@ -136,10 +136,11 @@ def test_a_receiver_that_is_not_there_is_said_once_and_changes_nothing(
     assert (ended.returncode, ended.stdout) == (0, "echoed 32 bytes in 1 round trips\n")
     (line,) = ended.stderr.splitlines()
     told = (
-        "wasi-sockets: the last traces, metrics and logs could not be sent to http://127.0.0.1:1 within 5 s: "
+        "wasi-sockets: the last traces, metrics and logs could not be sent to http://127.0.0.1:1 within 5 s"
     )
     assert line.startswith(told)
-    assert reason in line
+    if reason:
+        assert reason in line.removeprefix(told)
     assert "secret" not in line
 
 

@@ -252,7 +252,7 @@ async def test_an_answer_that_rejects_a_token_is_closed_when_there_is_no_other()
 
     async with gateway(FakeApiServer(handler), tokens=Lost()) as given, given.client() as client:
         assert (await client.get(PODS)).status_code == 503
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await given.api.ended.wait()
 
 
