@@ -32,6 +32,8 @@ SLACK = 10.0
 _KILLED_WITHIN: Final = 3.0
 _PATIENT_FOR: Final = 3.0
 """Seconds of waiting without a word."""
+_LONGEST_WAIT: Final = 86400.0
+"""Seconds; beyond some centuries a wait is an error, and people may be that patient."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -110,9 +112,7 @@ class LastResort:
             wakes = min(until, silent_until)
             try:
                 # Rounded up: the clocks of the two need not agree to the last bit.
-                order = self._orders.get(
-                    timeout=None if wakes == math.inf else max(0.001, wakes - time.monotonic())
-                )
+                order = self._orders.get(timeout=min(max(0.001, wakes - time.monotonic()), _LONGEST_WAIT))
             except queue.Empty:
                 now = time.monotonic()
                 if now >= until:

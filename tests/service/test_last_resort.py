@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -135,6 +136,15 @@ async def test_what_ends_in_time_is_left_alone(monkeypatch: pytest.MonkeyPatch) 
         assert last_resort.signal == signal.SIGINT
     assert signal.getsignal(signal.SIGINT) is before
     assert left == []
+
+
+def test_patience_may_be_longer_than_clocks_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: queue.SimpleQueue[int] = queue.SimpleQueue()
+    monkeypatch.setattr(os, "_exit", left.put)
+    with LastResort(list) as last_resort:
+        last_resort.leave_within(1e12, 3)
+        last_resort.leave_within(0.0, 4)
+        assert left.get(timeout=60) == 4
 
 
 async def test_a_signal_at_the_very_end_is_no_error_of_trio() -> None:
