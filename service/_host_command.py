@@ -48,6 +48,7 @@ class HostCommand(ABC):
         self._printed: Final = ServiceOutput()
         self._grace: Final = grace
         self._last_resort: Final = LastResort(self._running)
+        self._signalled: Final = trio.Event()
 
     async def show(self, lines: Sequence[OutputLine]) -> None:
         """Output of the host."""
@@ -78,12 +79,20 @@ class HostCommand(ABC):
                 telling.start_soon(self._printed.tell, self.console.strays)
                 ended = await outcome.acapture(self._live, nursery)
                 self._printed.close()
-                # The events end with the host; but not everybody reads what is written for them.
-                telling.cancel_scope.deadline = trio.current_time() + TOLD_WITHIN
+                # The events end with the host. Whoever reads may take their time, until a signal says otherwise.
+                nursery.start_soon(self._hurry_once_signalled, telling.cancel_scope)
+            lost = self._printed.untold
+            if lost:
+                with trio.move_on_after(TOLD_WITHIN):
+                    await self.console.say(f"{lost} lines of services are lost: they were not read in time")
             nursery.cancel_scope.cancel()
         if self.signal == signal.SIGINT:
             return SIGNALLED + self.signal
         return ended.unwrap()
+
+    async def _hurry_once_signalled(self, telling: trio.CancelScope) -> None:
+        await self._signalled.wait()
+        telling.deadline = trio.current_time() + TOLD_WITHIN
 
     async def _live(self, nursery: trio.Nursery) -> int:
         async with self.host:
@@ -102,6 +111,7 @@ class HostCommand(ABC):
         with self._last_resort.signals(self._grace + SLACK) as received:
             task_status.started()
             await received.receive()
+            self._signalled.set()
             nursery.start_soon(self._stop)
             await received.receive()
             for workload in self.host.workloads.values():

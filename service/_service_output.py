@@ -169,6 +169,12 @@ class ServiceOutput(AbstractContextManager["ServiceOutput"]):
             self._closed = True
             self._wake()
 
+    @property
+    def untold(self) -> int:
+        """Lines that nobody has taken, nor will."""
+        with self._lock:
+            return self._lost + sum(not isinstance(each, trio.Event) for each in self._queue)
+
     def _finish(self, who: Speaker) -> None:
         self._open.pop(who, None)
         self._put(who, "stdout", who.finish("stdout"))

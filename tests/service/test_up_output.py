@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import sys
 import textwrap
+import threading
+from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import MockClock
 
+from service._up import _Command
+from service.spec import RestartPolicy, ServiceSpec, TaskCode, WorkloadSpec
 from tests.service.host_processes import Place
+from wasi_sockets import Network
 
 _CODE = """
 import os, sys, threading
@@ -83,3 +93,34 @@ def test_logs_have_what_an_application_raised(printing: Place) -> None:
     assert said[0] == "Error in ASGI Framework"
     assert said[-1] == "ValueError: no such ware"
     assert running.end() == 0
+
+
+def test_a_slow_reader_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 20_000
+
+    async def flood(network: Network) -> None:
+        for number in range(count):
+            print("line", number)
+
+    monkeypatch.setenv("WASI_SOCKETS_CONTROL", str(tmp_path / "control"))
+    options = argparse.Namespace(
+        files=[], no_cache=False, pull_secret=[], grace=10.0, json=False, watch=False, until_done=False
+    )
+    service = ServiceSpec(name="a", code=TaskCode(flood), restart=RestartPolicy(when="never"))
+    read: list[str] = []
+    reading, writing = os.pipe()
+
+    def reader() -> None:
+        with open(reading, encoding="utf-8") as source:
+            read.extend(source)
+
+    # To this clock, which jumps whenever tasks only wait for a thread that writes, any reader is slow.
+    thread = threading.Thread(target=reader)
+    thread.start()
+    with open(writing, "w", encoding="utf-8") as out, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", out)
+        command = _Command(options, [WorkloadSpec(name="w", services=(service,))])
+        code = trio.run(command.run, clock=MockClock(autojump_threshold=0))
+    thread.join()
+    assert code == 0
+    assert read == [f"w/a | line {number}\n" for number in range(count)]
