@@ -42,6 +42,7 @@ class ServiceOutput(AbstractContextManager["ServiceOutput"]):
         self._queue: Final[deque[tuple[Speaker | None, OutputStream, str] | trio.Event]] = deque()
         self._kept = 0
         self._lost = 0
+        self._on_their_way = 0
         self._strays: Final = Lines()
         self._open: Final[dict[Speaker, None]] = {}
         self._token: trio.lowlevel.TrioToken | None = None
@@ -133,7 +134,9 @@ class ServiceOutput(AbstractContextManager["ServiceOutput"]):
                 taken.set()
             else:
                 who, stream, lines = taken
+                self._on_their_way = len(lines)
                 await (stray(lines) if who is None else who.say(stream, lines))
+                self._on_their_way = 0
 
     def _next(self) -> tuple[Speaker | None, OutputStream, list[str]] | trio.Event | None:
         with self._lock:
@@ -171,9 +174,13 @@ class ServiceOutput(AbstractContextManager["ServiceOutput"]):
 
     @property
     def untold(self) -> int:
-        """Lines that nobody has taken, nor will."""
+        """Lines that were not told, or perhaps not, when `tell` was cancelled."""
         with self._lock:
-            return self._lost + sum(not isinstance(each, trio.Event) for each in self._queue)
+            return (
+                self._lost
+                + self._on_their_way
+                + sum(not isinstance(each, trio.Event) for each in self._queue)
+            )
 
     def _finish(self, who: Speaker) -> None:
         self._open.pop(who, None)

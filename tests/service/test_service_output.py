@@ -243,3 +243,36 @@ async def test_there_need_be_no_streams_at_all(monkeypatch: pytest.MonkeyPatch) 
         await made.run(task(work))
         assert made.said() == [("s", "stdout", "all the same")]
     assert sys.stdout is None
+
+
+async def test_what_was_not_told_when_it_is_cut_off_is_counted() -> None:
+    stuck = trio.Event()
+
+    async def nobody_reads(lines: Sequence[str]) -> None:
+        stuck.set()
+        await trio.sleep_forever()
+
+    with ServiceOutput() as printed:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(printed.tell, nobody_reads)
+            print("one\ntwo")
+            with trio.fail_after(_PATIENCE):
+                await stuck.wait()
+            print("three")
+            nursery.cancel_scope.cancel()
+        assert printed.untold == 3
+
+
+async def test_all_that_was_told_counts_as_told() -> None:
+    told: list[str] = []
+
+    async def stray(lines: Sequence[str]) -> None:
+        await trio.lowlevel.checkpoint()
+        told.extend(lines)
+
+    with ServiceOutput() as printed:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(printed.tell, stray)
+            print("one\ntwo")
+            printed.close()
+        assert (told, printed.untold) == (["one", "two"], 0)
