@@ -127,10 +127,7 @@ def grace(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
+    number = _number(text)
     if not 0 <= number < float("inf"):
         raise wrong(text, "expected a number of seconds, 0 for at once")
     return number
@@ -142,10 +139,7 @@ def seconds(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
+    number = _number(text)
     if not 0 < number < float("inf"):
         raise wrong(text, "expected a positive number of seconds")
     return number
@@ -168,10 +162,15 @@ def part_of_a_core(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
-    try:
-        part = float(text)
-    except ValueError:
-        part = 0.0
+    part = _number(text)
     if not 0 < part <= 1:
         raise wrong(text, "a part of one processor core is expected, above 0 and at most 1")
     return part
+
+
+def _number(text: str) -> float:
+    """NaN, which no bounds admit, for what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")

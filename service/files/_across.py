@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
@@ -91,7 +92,6 @@ def _read(item: Item, key: str, shape: Shape, reading: Reading) -> dict[int, Any
     return {index: each for index, each in read.items() if each is not INVALID}
 
 
-def _tell(conflicts: Any, item: Item, key: str, reading: Reading) -> None:
-    conflict: Conflict
+def _tell(conflicts: Iterable[Conflict], item: Item, key: str, reading: Reading) -> None:
     for conflict in conflicts:
         reading.problem(_entry(item, key).items[conflict.place], f"{key}[{conflict.place}]", conflict.text)
